@@ -1,0 +1,70 @@
+# From a fresh clone this needs GNU make and Python 3.10 or later; all else goes to $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := python -m pip -qq --disable-pip-version-check
+
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format bench docs wheel clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/installed ## diagnose a recorded machine that ships with the package: no GPU needed
+	@$(BIN)/nvdiag demo
+
+test: $(VENV)/installed-dev ## run the tests; some of them: make test PYTEST_ARGS="-k mismatch"
+	$(BIN)/python -m pytest -n 2 $(or $(PYTEST_ARGS),--cov --cov-fail-under=90)
+
+lint: $(VENV)/installed-dev ## what CI asks of the source: ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/installed-dev ## let ruff format the source and sort its imports
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/made ## how long `nvdiag check` takes, beside its floor and nvidia-smi
+	@test -x $(VENV)/bench/bin/python || $(PYTHON) -m venv $(VENV)/bench
+	@rm -rf build && $(VENV)/bench/bin/$(PIP) install . && rm -rf build
+	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/bench/bin/python bench/bench.py $(BENCH_ARGS)
+
+docs: $(VENV)/installed ## write the page of each finding to docs/findings
+	@mkdir -p docs/findings
+	@for page in checks/pages/*.md; do \
+	    id=$$(basename "$$page" .md); $(BIN)/nvdiag explain "$$id" > "docs/findings/$$id.md" || exit 1; \
+	done
+	@ls docs/findings | wc -l | xargs printf 'docs/findings: %s pages\n'
+
+wheel: $(VENV)/installed-dev ## build the sdist, and the wheel from it, into dist
+	@rm -rf build dist
+	@$(BIN)/python -m build --quiet --outdir dist .
+	@ls dist
+
+clean: ## remove what the other commands made, except the libraries fetched for the rigs (.cache)
+	rm -rf $(VENV) build dist nvdiag.egg-info .coverage .coverage.* htmlcov \
+	    .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find nvdiag checks tests bench -name __pycache__ -prune -exec rm -rf {} +
+
+can = $(shell $(PYTHON) -c '$(1)' >/dev/null 2>&1 && echo yes)
+
+$(VENV)/made:
+	$(if $(call can,import sys; sys.exit(sys.version_info < (3, 10))),,$(error \
+	    nvdiag needs Python 3.10 or later, and $(PYTHON) is not that: make PYTHON=/path/to/python))
+	$(if $(call can,import ensurepip; import venv),,$(error \
+	    $(PYTHON) cannot make virtual environments: apt install python3-venv))
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/made pyproject.toml
+	@$(BIN)/$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/made pyproject.toml
+	@$(BIN)/$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/installed

@@ -1,0 +1,121 @@
+"""How long `nvdiag check --format json` takes, beside its floor and nvidia-smi.
+
+The state is the one that nvdiag is for: the loaded kernel module is of another release than the libraries, and NVML is
+really called. Without the rigs it is whatever state this machine is in, and the output says so.
+
+All commands run in turn within each round, so that a change of the machine's load meets them alike; a ratio is the
+median of the rounds' own ratios. The namespace of the rig is entered once, before the first round. Measured is the
+nvdiag that this interpreter's environment has; `make bench` installs one as people have it, because an editable install
+costs each start of Python some 10 ms more, the floor's too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import os
+import platform
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.rigs import rig  # noqa: E402 - found through the line above
+
+LOADED = "550.144.03"
+"""The release of the module in the rig; any but the libraries' own will do."""
+
+NVDIAG = "nvdiag check --format json"
+FLOOR = 'python -c "import click, pynvml"'
+NVIDIA_SMI = "nvidia-smi"
+
+
+def main() -> None:
+    """Enter the rig if there is one, and measure there."""
+    options = _options()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if options.inside:
+        report = subprocess.run(nvdiag_command(), capture_output=True, text=True, check=False).stdout
+        if '"driver-library-mismatch"' not in report:
+            sys.exit("nvdiag does not find the mismatch in the rig, so there is nothing to measure")
+        measure(options.rounds, options.nvidia_smi, options.inside)
+        return
+    compile_bytecode()
+    missing = rig.why_not_real()
+    if missing:
+        print(f"no rig ({missing}), so this is not the mismatch state, and nvidia-smi is left out")
+        measure(options.rounds, None, "this machine as it is")
+        return
+    with tempfile.TemporaryDirectory(prefix="nvdiag-bench") as folder:
+        command = inside_the_rig(options.rounds, Path(folder))
+        sys.exit(subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode)
+
+
+def inside_the_rig(rounds: int, folder: Path) -> list[str]:
+    """The command that runs this file again in the mismatch state; `folder` keeps the rig's description meanwhile."""
+    libraries, release = rig.real("550")
+    machine = rig.Machine(module=LOADED, libraries=libraries)
+    state = f"module {LOADED} loaded, NVIDIA's own libraries {release} installed"
+    nvidia_smi = str(rig.CACHE / "550" / "bin" / "nvidia-smi")
+    again = [sys.executable, __file__, "--rounds", str(rounds), "--inside", state, "--nvidia-smi", nvidia_smi]
+    return rig.command(machine, again, folder)[0]
+
+
+def measure(rounds: int, nvidia_smi: str | None, state: str) -> None:
+    """Run the commands `rounds` times in turn and print the table."""
+    commands = {NVDIAG: nvdiag_command(), FLOOR: [sys.executable, "-c", "import click, pynvml"]}
+    if nvidia_smi:
+        commands[NVIDIA_SMI] = [nvidia_smi]
+    exits = {name: [run(argv)[0] for _ in range(2)][-1] for name, argv in commands.items()}  # also fills the caches
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(rounds):
+        names = list(commands)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            times[name].append(run(commands[name])[1])
+    print(f"state: {state}; Python {platform.python_version()}; medians of {rounds} rounds")
+    print()
+    print(f"{'':36} {'exit':>4} {'ms':>7}   nvdiag takes")
+    for name, spent in times.items():
+        ratio = median(own / other for own, other in zip(times[NVDIAG], spent, strict=True))
+        beside = "" if name == NVDIAG else f"{ratio:8.2f} times that"
+        print(f"{name:36} {exits[name]:4} {median(spent) * 1000:7.1f}   {beside}".rstrip())
+
+
+def run(argv: Sequence[str]) -> tuple[int, float]:
+    """Exit code and wall time in seconds of one command, its output thrown away."""
+    nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
+    started = time.perf_counter()
+    pid = os.posix_spawn(argv[0], list(argv), os.environ, file_actions=nowhere)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), time.perf_counter() - started
+
+
+def nvdiag_command() -> list[str]:
+    """The installed command of this interpreter's environment, as a person types it; `python -m nvdiag` without one."""
+    installed = Path(sysconfig.get_path("scripts"), "nvdiag")
+    command = [str(installed)] if installed.exists() else [sys.executable, "-m", "nvdiag"]
+    return [*command, "check", "--format", "json"]
+
+
+def compile_bytecode() -> None:
+    """Write the bytecode of all that is installed: else the compiler is what gets measured."""
+    compileall.compile_dir(sysconfig.get_path("purelib"), quiet=2)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=15, help="how often each command runs (15)")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    parser.add_argument("--nvidia-smi", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""Ways out that several checks offer, with the commands of this machine's distribution.
+
+Package names come from the packages that are installed wherever a repair is meant; an installation from nothing uses
+each distribution's documented names.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from nvdiag.facts.module_files import ModuleFile, NextBootModule
+from nvdiag.facts.modules import UNLOAD_ORDER, KernelModules
+from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.pci import GpusOnBus
+from nvdiag.facts.system import Distribution, Family
+from nvdiag.model.finding import Remedy, Risk
+from nvdiag.model.text import listed
+from nvdiag.model.unknown import Unknown
+from nvdiag.model.versions import DriverRelease, KernelRelease
+
+FIRST_TURING_DEVICE = 0x1E00
+"""PCI device ids from here on are Turing or newer, which the open modules support (nvidia-installer, nvGpus.h)."""
+
+
+def family(distribution: Distribution | Unknown) -> Family:
+    """The distribution's family; OTHER where it is not known."""
+    return distribution.family if isinstance(distribution, Distribution) else Family.OTHER
+
+
+def reload_modules(modules: KernelModules, wanted: DriverRelease, source: str) -> Remedy:
+    """Take the old modules out and load the ones on disk, without a reboot."""
+    loaded = [name for name in UNLOAD_ORDER if name == "nvidia" or name in modules.others]
+    again = [name for name in reversed(loaded) if name != "nvidia_peermem"]
+    users = busy(modules)
+    if users:
+        prediction = (
+            f"it will end the mismatch once nothing uses the GPU; now rmmod would refuse, since {listed(users)}."
+            " Stop what fuser shows first"
+        )
+    else:
+        prediction = f"it will end the mismatch: {source} is {wanted}, and nothing holds the modules now"
+    return Remedy(
+        summary="reload the kernel modules, without a reboot (interrupts everything that uses the GPU, displays too)",
+        commands=(
+            "sudo fuser -v /dev/nvidia*",
+            f"sudo rmmod {' '.join(loaded)}",
+            *(f"sudo modprobe {name.replace('_', '-')}" for name in again),
+        ),
+        risk=Risk.DISRUPTIVE,
+        needs_root=True,
+        prediction=prediction,
+    )
+
+
+def busy(modules: KernelModules) -> list[str]:
+    """What holds the modules beyond each other, by NVIDIA's own test on their use counts (nvidia-installer)."""
+    counts = {module.name: module.refcount for module in modules.loaded}
+    own = {
+        "nvidia": sum(1 for name in ("nvidia_uvm", "nvidia_modeset", "nvidia_peermem") if name in counts),
+        "nvidia_modeset": 1 if "nvidia_drm" in counts else 0,
+    }
+    held = [(name, (count or 0) - own.get(name, 0)) for name, count in counts.items()]
+    return [f"{name} has {extra} user{'s' if extra > 1 else ''}" for name, extra in held if extra > 0]
+
+
+def reboot(prediction: str) -> Remedy:
+    """A reboot, with what it will do."""
+    return Remedy(
+        summary="reboot",
+        commands=("sudo reboot",),
+        risk=Risk.DISRUPTIVE,
+        needs_root=True,
+        reboots=True,
+        prediction=prediction,
+    )
+
+
+def reboot_prediction(following: NextBootModule | Unknown, wanted: DriverRelease) -> str:
+    """What a reboot does to a mismatch with libraries of release `wanted`, and why."""
+    if isinstance(following, Unknown):
+        return f"cannot tell whether a reboot will fix it: {following}"
+    kernel = f"{following.kernel}, which boots next ({following.how})"
+    if following.file is None:
+        return f"a reboot will NOT fix it: there is no nvidia module for {kernel}"
+    if following.file.built_for not in (None, following.kernel.text):
+        return (
+            f"a reboot will NOT fix it: the module on disk for {kernel}, was built for {following.file.built_for}"
+            " and will not load"
+        )
+    if following.file.release is None:
+        return f"cannot tell whether a reboot will fix it: the module on disk for {kernel}, does not say its release"
+    if following.file.release == wanted:
+        return f"a reboot will fix it: the module on disk for {kernel}, is {following.file.release}"
+    return f"a reboot will NOT fix it: the module on disk for {kernel}, is {following.file.release}, not {wanted}"
+
+
+def build_module(
+    distribution: Distribution | Unknown, packages: DriverPackages | Unknown, kernel: KernelRelease
+) -> tuple[Remedy, ...]:
+    """Get a module of the installed driver for a kernel: prebuilt where the distribution has it, else built here."""
+    here = shlex.quote(kernel.text)
+    match family(distribution):
+        case Family.UBUNTU:
+            commands = _ubuntu_module(packages, here)
+        case Family.DEBIAN:
+            commands = (
+                f"sudo apt install linux-headers-{here}",
+                *_reinstall(packages, "apt"),
+                f"sudo dkms autoinstall -k {here}",
+            )
+        case Family.FEDORA | Family.RHEL:
+            commands = _rpm_module(packages, here)
+        case Family.SUSE:
+            kmp = _matching(packages, r"nvidia-.*-kmp-\w+")
+            commands = (
+                (f"sudo zypper install --force {' '.join(kmp)}",) if kmp else ("zypper search --installed-only nvidia",)
+            )
+        case Family.ARCH:
+            commands = ("sudo pacman -S --needed linux-headers", f"sudo dkms autoinstall -k {here}")
+            if not _matching(packages, r"nvidia.*-dkms"):
+                commands = ("sudo pacman -Syu",)
+        case _:
+            commands = (f"sudo dkms autoinstall -k {here}",)
+    return (
+        Remedy(
+            summary=f"install or build the module for {kernel}",
+            commands=commands,
+            needs_root=True,
+            prediction="if the build fails, the last lines of /var/lib/dkms/nvidia*/*/build/make.log say why",
+        ),
+    )
+
+
+def _ubuntu_module(packages: DriverPackages | Unknown, kernel: str) -> tuple[str, ...]:
+    """Ubuntu's signed prebuilt module of the installed branch, or DKMS where that is what is installed."""
+    if _matching(packages, r"nvidia-dkms-.*"):
+        return (f"sudo apt install linux-headers-{kernel}", f"sudo dkms autoinstall -k {kernel}")
+    drivers = _matching(packages, r"nvidia-(driver|headless|headless-no-dkms)-\d+(-server)?(-open)?")
+    found = re.search(r"-(\d+(?:-server)?(?:-open)?)$", drivers[0]) if drivers else None
+    if found is None:
+        return ("ubuntu-drivers list", f"apt-cache search linux-modules-nvidia | grep {kernel}")
+    return (f"sudo apt install linux-modules-nvidia-{found[1]}-{kernel}",)
+
+
+def _rpm_module(packages: DriverPackages | Unknown, kernel: str) -> tuple[str, ...]:
+    if _matching(packages, r"akmod-nvidia.*"):
+        return (f"sudo dnf install kernel-devel-{kernel}", f"sudo akmods --force --kernels {kernel}")
+    return (f"sudo dnf install kernel-devel-{kernel}", f"sudo dkms autoinstall -k {kernel}")
+
+
+def _reinstall(packages: DriverPackages | Unknown, tool: str) -> tuple[str, ...]:
+    dkms = _matching(packages, r"nvidia-.*dkms.*")
+    return (f"sudo {tool} install --reinstall {' '.join(dkms)}",) if dkms else ()
+
+
+def _matching(packages: DriverPackages | Unknown, pattern: str) -> tuple[str, ...]:
+    return packages.matching(pattern) if isinstance(packages, DriverPackages) else ()
+
+
+def repair_disk(
+    distribution: Distribution | Unknown,
+    packages: DriverPackages | Unknown,
+    file: ModuleFile | None,
+    kernel: KernelRelease,
+    wanted: DriverRelease,
+) -> tuple[Remedy, ...]:
+    """Bring the module on disk to the libraries' release: look at the packages, finish them, build again."""
+    look = {
+        Family.DEBIAN: ("dpkg -l '*nvidia*' | grep -v '^un'", "dkms status", "sudo apt --fix-broken install"),
+        Family.UBUNTU: ("dpkg -l '*nvidia*' | grep -v '^un'", "dkms status", "sudo apt --fix-broken install"),
+        Family.FEDORA: ("rpm -qa '*nvidia*'", "sudo dnf distro-sync '*nvidia*'"),
+        Family.RHEL: ("rpm -qa '*nvidia*'", "dkms status", "sudo dnf distro-sync '*nvidia*'"),
+        Family.SUSE: ("rpm -qa '*nvidia*'", "sudo zypper verify"),
+        Family.ARCH: ("pacman -Qs nvidia", "sudo pacman -Syu"),
+    }.get(family(distribution), ("dkms status",))
+    where = f" ({file.path} is {file.release})" if file and file.release else ""
+    return (
+        Remedy(
+            summary=f"bring all driver packages to one release{where}",
+            commands=look,
+            needs_root=True,
+            prediction=f"module for {kernel} and libraries must both be {wanted} before a reboot or reload helps",
+        ),
+        *build_module(distribution, packages, kernel),
+    )
+
+
+def install_driver(distribution: Distribution | Unknown, gpus: GpusOnBus) -> Remedy:
+    """Install a driver where there is none, by the distribution's own way."""
+    modern = all(_number(gpu.device_id) >= FIRST_TURING_DEVICE for gpu in gpus.gpus)
+    old = (
+        ""
+        if modern
+        else "; a GPU here is older than Turing, which needs the proprietary modules of branch 580 or older"
+    )
+    match family(distribution):
+        case Family.UBUNTU:
+            commands: tuple[str, ...] = ("ubuntu-drivers list", "sudo ubuntu-drivers install")
+            note = "ubuntu-drivers picks the branch for this GPU; on a server add --gpgpu"
+        case Family.DEBIAN:
+            commands = ("sudo apt install linux-headers-$(uname -r) nvidia-driver firmware-misc-nonfree",)
+            note = "the sources need the components contrib, non-free and non-free-firmware" + old
+        case Family.FEDORA:
+            commands = ("sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda", "sudo akmods --force")
+            note = "the packages are RPM Fusion's nonfree repository's" + old
+        case Family.RHEL:
+            commands = (
+                "sudo dnf install kernel-devel-$(uname -r)",
+                "sudo dnf install nvidia-open" if modern else "sudo dnf install cuda-drivers",
+            )
+            note = "the packages are in NVIDIA's CUDA repository for this release" + old
+        case Family.SUSE:
+            commands = ("sudo zypper install nvidia-open-driver-G06-signed-kmp-default nvidia-compute-utils-G06",)
+            note = "the second package is in NVIDIA's own repository for SUSE" + old
+        case Family.ARCH:
+            commands = (
+                ("sudo pacman -S nvidia-open nvidia-utils",)
+                if modern
+                else ("sudo pacman -S --needed linux-headers dkms",)
+            )
+            note = (
+                "for a kernel other than linux take nvidia-open-dkms"
+                if modern
+                else "take nvidia-580xx-dkms from the AUR" + old
+            )
+        case Family.NIXOS:
+            commands = ()
+            note = (
+                'set services.xserver.videoDrivers = [ "nvidia" ] and hardware.nvidia.open, then nixos-rebuild switch'
+            )
+        case _:
+            commands = ()
+            note = "take the driver from the distribution, or NVIDIA's installer from its Linux driver archive" + old
+    return Remedy(
+        summary="install NVIDIA's driver",
+        commands=commands,
+        needs_root=True,
+        prediction=note + "; a reboot follows",
+        reboots=True,
+    )
+
+
+def libraries_package(
+    distribution: Distribution | Unknown, packages: DriverPackages | Unknown, release: DriverRelease, nvml: bool
+) -> Remedy:
+    """Install the package that brings libnvidia-ml (or libcuda) of the loaded module's release."""
+    branch = release.branch
+    match family(distribution):
+        case Family.UBUNTU:
+            server = "-server" if _matching(packages, r".*nvidia.*-server.*") else ""
+            commands: tuple[str, ...] = (f"sudo apt install libnvidia-compute-{branch}{server}",)
+        case Family.DEBIAN:
+            commands = (f"sudo apt install {'libnvidia-ml1' if nvml else 'libcuda1'}",)
+        case Family.FEDORA:
+            commands = ("sudo dnf install xorg-x11-drv-nvidia-cuda-libs",)
+        case Family.RHEL:
+            commands = (f"sudo dnf install {'libnvidia-ml' if nvml else 'nvidia-driver-cuda-libs'}",)
+        case Family.SUSE:
+            commands = ("sudo zypper install nvidia-compute-G06",)
+        case Family.ARCH:
+            commands = ("sudo pacman -S nvidia-utils",)
+        case _:
+            commands = ()
+    return Remedy(
+        summary=f"install the driver's {'management' if nvml else 'CUDA'} library of release {release}",
+        commands=commands,
+        needs_root=True,
+        prediction=f"it must be release {release}, the loaded module's; another one ends in a mismatch",
+    )
+
+
+def _number(device_id: str) -> int:
+    try:
+        return int(device_id, 16)
+    except ValueError:
+        return FIRST_TURING_DEVICE

@@ -1,0 +1,108 @@
+"""The toolkit against the driver: what nvcc builds must run on the driver that is here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nvdiag.engine import check
+from nvdiag.facts.modules import LoadedDriver
+from nvdiag.facts.probing import DriverCuda
+from nvdiag.facts.toolkits import VARIABLES, Toolkit, Toolkits
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
+from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.versions import CudaVersion
+
+
+@check("driver-too-old-for-cuda")
+def the_driver_supports_the_toolkits_cuda(
+    loaded: LoadedDriver, toolkits: Toolkits, supported: DriverCuda
+) -> Iterator[Finding]:
+    """The driver runs what the toolkit that this environment picks will build."""
+    chosen = next((toolkit for toolkit in toolkits.found if toolkit.chosen_by), None)
+    if chosen is None:
+        raise NotApplicable("neither PATH nor CUDA_HOME picks a toolkit")
+    if chosen.version is None:
+        raise Unknown(f"the version of the toolkit at {chosen.root}: {chosen.source}")
+    if chosen.version.major > supported.version.major:
+        yield _too_old(loaded, chosen, chosen.version, supported)
+
+
+def _too_old(loaded: LoadedDriver, toolkit: Toolkit, version: CudaVersion, supported: DriverCuda) -> Finding:
+    insisted = toolkit.chosen_by in VARIABLES
+    return Finding(
+        id="driver-too-old-for-cuda",
+        severity=Severity.ERROR if insisted else Severity.WARNING,
+        confidence=Confidence.CERTAIN,
+        kind=FindingClass.CONFIGURATION,
+        title=f"the driver supports CUDA {supported.version}, {toolkit.chosen_by} picks a toolkit of {version.short}",
+        detail=(
+            f"Programs that this nvcc builds fail here with error 35 (driver insufficient for runtime)."
+            f" Programs built with CUDA {supported.version.major} are not affected."
+        ),
+        evidence=(
+            Evidence(source=supported.source, excerpt=supported.version.text),
+            Evidence(source=toolkit.source, excerpt=version.text),
+            Evidence(source=loaded.source, excerpt=loaded.release.text),
+        ),
+        remedies=(
+            Remedy(
+                summary=f"build with a toolkit of CUDA {supported.version.major}, at best {supported.version} or older",
+                commands=("ls -d /usr/local/cuda-*",),
+                prediction="no driver change and no root are needed where such a toolkit is installed",
+            ),
+            Remedy(
+                summary=_newer_driver(version),
+                needs_root=True,
+                reboots=True,
+                prediction=f"the present driver is {loaded.release}",
+            ),
+        ),
+        layers=(Layer.CUDA_DRIVER, Layer.TOOLKITS),
+    )
+
+
+def _newer_driver(version: CudaVersion) -> str:
+    """What the table says of the driver that this CUDA version needs."""
+    from nvdiag.knowledge import cuda as tables
+
+    try:
+        row = tables.toolkit(version.short)
+    except Unknown as why:
+        return f"install a newer driver ({why})"
+    if row is None or row.driver is None:
+        branch = f" of branch {row.branch}" if row and row.branch else ""
+        return f"install a newer driver{branch} for CUDA {version.short}"
+    return f"install driver {row.driver} or newer, which CUDA {version.short} was released with ({row.source[0]})"
+
+
+@check("nvcc-not-found")
+def what_names_a_toolkit_leads_to_one(toolkits: Toolkits) -> Iterator[Finding]:
+    """CUDA_HOME, CUDA_PATH and the cuda link lead to a toolkit with nvcc, where they are set."""
+    for broken in toolkits.broken:
+        others = [toolkit for toolkit in toolkits.found if toolkit.nvcc]
+        yield Finding(
+            id="nvcc-not-found",
+            subject=broken.way,
+            severity=Severity.WARNING,
+            confidence=Confidence.CERTAIN,
+            kind=FindingClass.ENVIRONMENT,
+            title=f"{broken.way} leads to no toolkit with nvcc: {broken.reason}",
+            detail="Builds that go by it fail; programs that only run CUDA do not need it.",
+            evidence=(Evidence(source=broken.way, excerpt=broken.path),),
+            remedies=(_point_to(broken.way, others),),
+            layers=(Layer.TOOLKITS,),
+        )
+
+
+def _point_to(way: str, others: list[Toolkit]) -> Remedy:
+    if others and way in VARIABLES:
+        return Remedy(
+            summary=f"let {way} name the toolkit that is here",
+            commands=(f"export {way}={others[0].root}",),
+            prediction=f"{others[0].root} has nvcc {others[0].version or 'of unknown version'}",
+        )
+    if way in VARIABLES:
+        return Remedy(summary=f"unset {way}, or install the toolkit that it names", commands=(f"unset {way}",))
+    return Remedy(
+        summary=f"remove the link {way} or point it to an installed toolkit", commands=("ls -d /usr/local/cuda-*",)
+    )

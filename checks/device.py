@@ -1,0 +1,239 @@
+"""The device nodes, and whether the driver answers for every GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nvdiag.checks.driver import user_space_release
+from nvdiag.engine import check
+from nvdiag.facts.libraries import DriverLibraries
+from nvdiag.facts.modules import KernelModules, LoadedDriver
+from nvdiag.facts.nodes import MODPROBE_HELPER, DeviceNodes, NodeAccess
+from nvdiag.facts.pci import PciGpus
+from nvdiag.facts.probing import NvmlAnswer
+from nvdiag.facts.system import Surroundings
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
+from nvdiag.model.text import listed
+from nvdiag.model.unknown import NotApplicable, Unknown
+
+NO_PERMISSION, MISMATCH = 4, 18
+"""NVML_ERROR_NO_PERMISSION and NVML_ERROR_LIB_RM_VERSION_MISMATCH of nvml.h."""
+
+
+@check("device-nodes-missing")
+def device_nodes_exist(
+    loaded: LoadedDriver,
+    modules: KernelModules,
+    nodes: DeviceNodes,
+    gpus: PciGpus,
+    surroundings: Surroundings,
+) -> Iterator[Finding]:
+    """/dev/nvidiactl, a node for each GPU and /dev/nvidia-uvm exist where their modules are loaded."""
+    if surroundings.container:
+        raise NotApplicable("in a container the nodes are given by its engine")
+    missing = [] if "/dev/nvidiactl" in nodes.nodes else ["/dev/nvidiactl"]
+    if len(nodes.gpus) < len(gpus.by_nvidia):
+        short = len(gpus.by_nvidia) - len(nodes.gpus)
+        missing.append(
+            "/dev/nvidia0" if len(gpus.by_nvidia) == 1 else f"{short} of the {len(gpus.by_nvidia)} /dev/nvidiaN"
+        )
+    if "nvidia_uvm" in modules.others and "/dev/nvidia-uvm" not in nodes.nodes:
+        missing.append("/dev/nvidia-uvm")
+    if not missing:
+        return
+    yield Finding(
+        id="device-nodes-missing",
+        severity=Severity.INFO if nodes.made_on_use else Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        title=f"{listed(missing)} {'do' if len(missing) > 1 else 'does'} not exist, though the module is loaded",
+        detail=(
+            f"{MODPROBE_HELPER} is setuid root and makes them when a program first uses the GPU, so this may be well."
+            if nodes.made_on_use
+            else "No program can reach the GPU without them, and no setuid nvidia-modprobe is here to make them."
+        ),
+        evidence=(
+            Evidence(source="/dev", excerpt=f"has {listed(sorted(nodes.nodes)) or 'no nvidia node'}"),
+            Evidence(source=loaded.source, excerpt=loaded.release.text),
+        ),
+        remedies=(
+            Remedy(
+                summary="make the nodes",
+                commands=("sudo nvidia-modprobe -c 255 -c 0", "sudo nvidia-modprobe -u -c 0"),
+                needs_root=True,
+                prediction="the first makes nvidiactl and nvidia0, the second nvidia-uvm, all until the next boot;"
+                " at boot nvidia-persistenced or the packages' udev rules make them",
+            ),
+        ),
+        explains=frozenset({"gpu-init-failed"}),
+        layers=(Layer.GPU,),
+    )
+
+
+@check("device-nodes-forbidden")
+def this_user_may_open_the_nodes(
+    access: NodeAccess, nodes: DeviceNodes, surroundings: Surroundings
+) -> Iterator[Finding]:
+    """This user may open the device nodes."""
+    refused = {path: error for path, error in access.opens.items() if error in ("EACCES", "EPERM")}
+    if not refused:
+        return
+    by_mode = "EACCES" in refused.values()
+    yield Finding(
+        id="device-nodes-forbidden",
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        kind=FindingClass.CONFIGURATION if by_mode else FindingClass.ENVIRONMENT,
+        title=f"this user may not open {listed(sorted(refused))}",
+        detail=(
+            "The nodes' mode and owner forbid it."
+            if by_mode
+            else "The mode is not the reason: the device cgroup of this container or job does not allow the device."
+        ),
+        evidence=tuple(
+            Evidence(source=f"open {path}", excerpt=f"{error}{_owner(nodes, path)}")
+            for path, error in sorted(refused.items())
+        ),
+        remedies=_let_in(nodes, refused, surroundings) if by_mode else (_ask_for_devices(surroundings),),
+        explains=frozenset({"gpu-init-failed"}),
+        layers=(Layer.GPU,),
+    )
+
+
+def _owner(nodes: DeviceNodes, path: str) -> str:
+    stat = nodes.nodes.get(path)
+    return f" ({stat.mode}, owner {stat.uid}, group {stat.gid})" if stat else ""
+
+
+def _let_in(nodes: DeviceNodes, refused: dict[str, str], surroundings: Surroundings) -> tuple[Remedy, ...]:
+    group = next((stat.gid for path in refused if (stat := nodes.nodes.get(path)) and stat.mode[4:6] == "rw"), None)
+    if group:
+        return (
+            Remedy(
+                summary=f"join the group {group} that owns the nodes, and log in again",
+                commands=(f'sudo usermod -aG "$(getent group {group} | cut -d: -f1)" "$USER"',),
+                needs_root=True,
+                prediction="the group may read and write them",
+            ),
+        )
+    return (
+        Remedy(
+            summary="see which mode the driver is configured to give its nodes, and have them made again with it",
+            commands=(
+                "grep -E 'DeviceFile' /proc/driver/nvidia/params",
+                "grep -rE 'NVreg_DeviceFile' /etc/modprobe.d /lib/modprobe.d",
+                "sudo nvidia-modprobe -c 255 -c 0",
+            ),
+            needs_root=True,
+            prediction="the default is mode 0666 (DeviceFileMode: 438) for everybody; another value was set on purpose",
+        ),
+    )
+
+
+def _ask_for_devices(surroundings: Surroundings) -> Remedy:
+    if surroundings.container:
+        return Remedy(
+            summary="restart the container with its GPUs; a running one does not get them back",
+            commands=(f"{surroundings.container} restart CONTAINER",)
+            if surroundings.container in ("docker", "podman")
+            else (),
+            prediction="the engine allows the devices again when the container starts",
+        )
+    return Remedy(
+        summary="ask the scheduler for a GPU: the job's device cgroup allows none",
+        commands=("srun --gpus=1 --pty nvdiag",),
+        prediction="inside an allocation with a GPU the device opens",
+    )
+
+
+@check("gpu-init-failed")
+def the_driver_answers_for_every_gpu(
+    loaded: LoadedDriver,
+    libraries: DriverLibraries | Unknown,
+    nvml: NvmlAnswer,
+    gpus: PciGpus | Unknown,
+    access: NodeAccess | Unknown,
+    surroundings: Surroundings,
+) -> Iterator[Finding]:
+    """NVML initialises and answers for every GPU that the module drives."""
+    if nvml.trouble is not None:
+        raise Unknown(
+            f"NVML did not come back with an answer ({nvml.trouble}): probe-hung or probe-crashed speaks of it"
+        )
+    if nvml.init is None:
+        raise NotApplicable("NVML could not be called")
+    if nvml.init == MISMATCH and _releases_differ(loaded, libraries, nvml):
+        raise NotApplicable("NVML refuses a module of another release, which the mismatch's own check is about")
+    if nvml.init == NO_PERMISSION and _forbidden(access):
+        raise NotApplicable("NVML may not open the nodes, which device-nodes-forbidden is about")
+    if nvml.init != 0:
+        yield _silent_driver(loaded, nvml, access)
+        return
+    expected = len(gpus.by_nvidia) if isinstance(gpus, PciGpus) else 0
+    lost = [device for device in nvml.devices if device.handle_error is not None]
+    for device in lost:
+        yield _finding(
+            f"NVML lists GPU {device.index} and cannot reach it (error {device.handle_error})",
+            (Evidence(source=f"nvmlDeviceGetHandleByIndex({device.index})", excerpt=str(device.handle_error)),),
+            Confidence.LIKELY,
+            subject=str(device.index),
+        )
+    if nvml.count is not None and nvml.count < expected and not surroundings.container:
+        yield _finding(
+            f"the nvidia module holds {expected} GPUs on the bus, and NVML shows {nvml.count}",
+            (
+                Evidence(source="nvmlDeviceGetCount", excerpt=str(nvml.count)),
+                *(
+                    Evidence(source=f"/sys/bus/pci/devices/{gpu.address}", excerpt="driver nvidia")
+                    for gpu in gpus.by_nvidia
+                ),
+            )
+            if isinstance(gpus, PciGpus)
+            else (),
+            Confidence.LIKELY,
+        )
+
+
+def _releases_differ(loaded: LoadedDriver, libraries: DriverLibraries | Unknown, nvml: NvmlAnswer) -> bool:
+    """Whether a mismatch is in sight, or no library's release is: both are the mismatch check's matter."""
+    if isinstance(libraries, Unknown):
+        return False
+    installed = user_space_release(libraries, nvml)
+    return installed is None or installed != loaded.release
+
+
+def _forbidden(access: NodeAccess | Unknown) -> bool:
+    return isinstance(access, NodeAccess) and bool({"EACCES", "EPERM"} & set(access.opens.values()))
+
+
+def _silent_driver(loaded: LoadedDriver, nvml: NvmlAnswer, access: NodeAccess | Unknown) -> Finding:
+    opens = access.opens if isinstance(access, NodeAccess) else {}
+    return _finding(
+        f"NVML does not initialise: {nvml.init} {nvml.init_text}",
+        (
+            Evidence(source="nvmlInit", excerpt=f"{nvml.init} {nvml.init_text}"),
+            Evidence(source=loaded.source, excerpt=loaded.release.text),
+            *(Evidence(source=f"open {path}", excerpt=error) for path, error in opens.items() if error != "ok"),
+        ),
+        Confidence.POSSIBLE,
+    )
+
+
+def _finding(title: str, evidence: tuple[Evidence, ...], confidence: Confidence, subject: str = "") -> Finding:
+    return Finding(
+        id="gpu-init-failed",
+        subject=subject,
+        severity=Severity.ERROR,
+        confidence=confidence,
+        kind=FindingClass.HARDWARE if confidence is Confidence.LIKELY else FindingClass.CONFIGURATION,
+        title=title,
+        detail="The kernel log says why: look for NVRM lines (RmInitAdapter failed, fallen off the bus, Xid).",
+        evidence=evidence,
+        remedies=(
+            Remedy(
+                summary="read what the driver wrote to the kernel log",
+                commands=("sudo dmesg | grep -iE 'nvrm|nvidia|xid'", "sudo journalctl -k -b | grep -iE 'nvrm|xid'"),
+                needs_root=True,
+            ),
+        ),
+        layers=(Layer.GPU,),
+    )

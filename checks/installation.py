@@ -1,0 +1,331 @@
+"""Is there a GPU, is its driver installed, built for this kernel, loaded, and the one that holds the GPU?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nvdiag.checks import _remedies
+from nvdiag.engine import check
+from nvdiag.facts.boot import InstalledKernels
+from nvdiag.facts.libraries import DriverLibraries, Kind
+from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
+from nvdiag.facts.modules import KernelModules
+from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpu, PciGpus
+from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
+from nvdiag.model.text import listed
+from nvdiag.model.unknown import NotApplicable, Unknown
+
+_WITHOUT_DRIVER = frozenset(
+    {"nvml-library-missing", "libcuda-missing", "device-nodes-missing", "gpu-init-failed", "driver-not-loaded"}
+)
+
+
+@check("no-nvidia-gpu", area="driver")
+def a_gpu_is_there(gpus: PciGpus, surroundings: Surroundings, modules: KernelModules | Unknown) -> Iterator[Finding]:
+    """An NVIDIA GPU is on the PCI bus, or comes through WSL or Tegra."""
+    if gpus.gpus:
+        return
+    if surroundings.wsl or surroundings.tegra:
+        raise NotApplicable("under WSL and on Tegra the GPU is not on a PCI bus that this system sees")
+    where = surroundings.container or surroundings.sandbox or surroundings.virtual_machine
+    yield Finding(
+        id="no-nvidia-gpu",
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        title="no NVIDIA GPU is visible on this machine",
+        detail=(
+            f"This is {_a(where)}: it sees only what it was given."
+            if where
+            else "The PCI bus shows none: no card, or one switched off, badly seated or disabled in the firmware."
+        ),
+        evidence=(
+            Evidence(source=DEVICES, excerpt="no device of vendor 10de and class 0300 or 0302"),
+            *surroundings.evidence[:2],
+        ),
+        remedies=_find_a_gpu(surroundings),
+        explains=_WITHOUT_DRIVER | {"driver-not-installed", "driver-not-built"},
+        layers=(Layer.GPU,),
+    )
+
+
+def _a(where: str) -> str:
+    return {
+        "docker": "a Docker container", "podman": "a Podman container", "kubernetes": "a Kubernetes pod",
+        "gvisor": "a gVisor sandbox",
+    }.get(where, f"a system inside {where}")  # fmt: skip
+
+
+def _find_a_gpu(surroundings: Surroundings) -> tuple[Remedy, ...]:
+    if surroundings.container in ("docker", "podman"):
+        device = "--gpus all" if surroundings.container == "docker" else "--device nvidia.com/gpu=all"
+        return (
+            Remedy(
+                summary="start the container with its GPUs, on a host that has one",
+                commands=(f"{surroundings.container} run {device} IMAGE nvidia-smi",),
+                prediction="if the host's own nvidia-smi fails, run nvdiag there",
+            ),
+        )
+    if surroundings.container == "kubernetes":
+        return (
+            Remedy(
+                summary="ask for a GPU in the pod's limits",
+                commands=(
+                    "kubectl get nodes -o custom-columns=NAME:.metadata.name,GPU:.status.allocatable.nvidia\\.com/gpu",
+                ),
+                prediction="with nvidia.com/gpu: 1 under resources.limits the pod runs on a node that has one",
+            ),
+        )
+    if surroundings.virtual_machine or surroundings.container or surroundings.sandbox:
+        return (Remedy(summary="give this system a GPU (passthrough, vGPU, or an instance type with one)"),)
+    return (
+        Remedy(
+            summary="look whether the bus shows the card at all",
+            commands=("lspci -d 10de:",),
+            prediction="if it prints nothing, it is the card, its power, its slot or the firmware, not the driver",
+        ),
+    )
+
+
+@check("driver-not-installed", "driver-not-built", area="driver")
+def a_module_is_installed(
+    gpus: GpusOnBus,
+    surroundings: Surroundings,
+    modules: KernelModules,
+    installation: ModuleInstallation | Unknown,
+    disk: RunningKernelModule,
+    kernels: InstalledKernels | Unknown,
+    libraries: DriverLibraries | Unknown,
+    packages: DriverPackages | Unknown,
+    distribution: Distribution | Unknown,
+) -> Iterator[Finding]:
+    """A module of the driver is installed for the kernel that runs."""
+    if modules.nvidia is not None:
+        raise NotApplicable("the nvidia module is loaded")
+    if disk.file is not None:
+        return
+    seen = (
+        Evidence(source=f"/lib/modules/{disk.kernel}", excerpt="no nvidia module"),
+        *(_of_gpu(gpu) for gpu in gpus.gpus),
+    )
+    started = _signs_of_installation(installation, libraries, packages)
+    having = installation.kernels if isinstance(installation, ModuleInstallation) else ()
+    if not started and not having:
+        yield _not_installed(gpus, distribution, (*seen, *_other_kernels(kernels)))
+    else:
+        others = f"; it is there for {listed([str(kernel) for kernel in having])}" if having else ""
+        yield Finding(
+            id="driver-not-built",
+            severity=Severity.ERROR,
+            confidence=Confidence.CERTAIN,
+            title=f"the driver is installed, but has no module for the kernel that runs, {disk.kernel}{others}",
+            detail="Usual reasons: the kernel's headers are missing, the build failed, the kernel is newer.",
+            evidence=(*seen, *started),
+            remedies=_remedies.build_module(distribution, packages, disk.kernel),
+            explains=_WITHOUT_DRIVER | {"driver-disk-mismatch"},
+            layers=(Layer.LOADED_MODULE,),
+        )
+
+
+@check("driver-not-built", area="driver")
+def the_next_boot_has_a_module(
+    gpus: GpusOnBus,
+    modules: KernelModules,
+    following: NextBootModule,
+    packages: DriverPackages | Unknown,
+    distribution: Distribution | Unknown,
+) -> Iterator[Finding]:
+    """The kernel that boots next has a module of the driver, where the one that runs has."""
+    if modules.nvidia is None:
+        raise NotApplicable("no nvidia module is loaded now")
+    if following.file is not None:
+        return
+    yield Finding(
+        id="driver-not-built",
+        subject=following.kernel.text,
+        severity=Severity.WARNING,
+        confidence=Confidence.CERTAIN,
+        title=f"after the next boot there is no driver: {following.kernel} boots next and has no nvidia module",
+        detail=f"That it boots next is known from: {following.how}.",
+        evidence=(Evidence(source=f"/lib/modules/{following.kernel}", excerpt="no nvidia module"),),
+        remedies=_remedies.build_module(distribution, packages, following.kernel),
+        explains=frozenset({"driver-disk-mismatch"}),
+        layers=(Layer.NEXT_BOOT_MODULE,),
+    )
+
+
+def _signs_of_installation(
+    installation: ModuleInstallation | Unknown,
+    libraries: DriverLibraries | Unknown,
+    packages: DriverPackages | Unknown,
+) -> tuple[Evidence, ...]:
+    """Sources, libraries or packages of a driver: somebody did install one."""
+    sources = installation.sources if isinstance(installation, ModuleInstallation) else ()
+    signs = [Evidence(source=path, excerpt="sources of the module") for path in sources[:2]]
+    if isinstance(libraries, DriverLibraries):
+        driver = [copy for copy in libraries.taken if copy.kind is Kind.DRIVER]
+        signs += [Evidence(source=copy.path, excerpt=f"library of release {copy.release}") for copy in driver[:1]]
+    if isinstance(packages, DriverPackages):
+        names = packages.matching(
+            r"nvidia-(driver|dkms|kernel|open|headless).*|(akmod|kmod)-nvidia.*|linux-modules-nvidia.*"
+        )
+        signs += [Evidence(source=packages.source, excerpt=name) for name in names[:2]]
+    return tuple(signs)
+
+
+def _other_kernels(kernels: InstalledKernels | Unknown) -> tuple[Evidence, ...]:
+    if isinstance(kernels, Unknown):
+        return ()
+    names = [str(kernel) for kernel in kernels.releases[-3:]]
+    return (Evidence(source=kernels.source, excerpt=f"no nvidia module for {listed(names)} either"),) if names else ()
+
+
+def _not_installed(gpus: GpusOnBus, distribution: Distribution | Unknown, evidence: tuple[Evidence, ...]) -> Finding:
+    return Finding(
+        id="driver-not-installed",
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        title=f"{_count(len(gpus.gpus))} on the PCI bus and no NVIDIA driver is installed",
+        evidence=evidence,
+        remedies=(_remedies.install_driver(distribution, gpus),),
+        explains=_WITHOUT_DRIVER | {"gpu-bound-to-other-driver"},
+        layers=(Layer.LOADED_MODULE,),
+    )
+
+
+def _count(gpus: int) -> str:
+    return "an NVIDIA GPU is" if gpus == 1 else f"{gpus} NVIDIA GPUs are"
+
+
+@check("driver-not-loaded", area="driver")
+def the_module_is_loaded(
+    gpus: GpusOnBus,
+    surroundings: Surroundings,
+    modules: KernelModules,
+    disk: RunningKernelModule | Unknown,
+) -> Iterator[Finding]:
+    """The nvidia module is loaded where it is installed for the kernel that runs."""
+    if surroundings.sandbox or surroundings.wsl or surroundings.tegra:
+        raise NotApplicable("here the driver is not a module that this system could see")
+    if modules.nvidia is not None:
+        return
+    if all(_on_purpose(gpu) for gpu in gpus.gpus):
+        raise NotApplicable("every GPU here is given to vfio-pci, which no nvidia module can drive")
+    if isinstance(disk, Unknown):
+        yield _not_loaded_somewhere(gpus, surroundings, disk)
+        return
+    if disk.file is None:
+        raise NotApplicable("there is no module on disk to load")
+    other = disk.file.built_for not in (None, disk.kernel.text)
+    yield Finding(
+        id="driver-not-loaded",
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        title=f"the nvidia module {disk.file.release or ''} is installed for {disk.kernel} and not loaded".replace(
+            "  ", " "
+        ),
+        detail="It is blacklisted, was not asked for, or modprobe refused it; the kernel log has the reason."
+        + (f" It was built for {disk.file.built_for}, so this kernel refuses it." if other else ""),
+        evidence=(
+            Evidence(source="/sys/module/nvidia", excerpt="not there"),
+            Evidence(source=disk.file.how, excerpt=disk.file.path),
+            *(_of_gpu(gpu) for gpu in gpus.gpus),
+        ),
+        remedies=(
+            Remedy(
+                summary="load it, and read what the kernel says where it refuses",
+                commands=(
+                    "sudo modprobe nvidia",
+                    "sudo dmesg | tail -n 20",
+                    "grep -rE 'nvidia' /etc/modprobe.d /lib/modprobe.d",
+                ),
+                needs_root=True,
+                prediction="a line `blacklist nvidia` or `alias nvidia off` in modprobe.d would explain it",
+            ),
+        ),
+        explains=_WITHOUT_DRIVER - {"driver-not-loaded"},
+        layers=(Layer.LOADED_MODULE,),
+    )
+
+
+def _not_loaded_somewhere(gpus: GpusOnBus, surroundings: Surroundings, why: Unknown) -> Finding:
+    """The module is not loaded, and the reason lies where this system cannot look: on the host, or unread."""
+    inside = bool(surroundings.container)
+    return Finding(
+        id="driver-not-loaded",
+        severity=Severity.ERROR,
+        confidence=Confidence.LIKELY if inside else Confidence.POSSIBLE,
+        title=f"the {'host' if inside else 'kernel'} has a GPU and no nvidia module loaded",
+        detail=f"Whether it is installed cannot be told from here: {why}.",
+        evidence=(Evidence(source="/sys/module/nvidia", excerpt="not there"), *(_of_gpu(gpu) for gpu in gpus.gpus)),
+        remedies=(
+            Remedy(
+                summary="run nvdiag on the host" if inside else "try to load it, and read what the kernel says",
+                commands=("nvdiag",) if inside else ("sudo modprobe nvidia", "sudo dmesg | tail -n 20"),
+                needs_root=not inside,
+            ),
+        ),
+        explains=_WITHOUT_DRIVER - {"driver-not-loaded"},
+        layers=(Layer.LOADED_MODULE,),
+    )
+
+
+@check("gpu-bound-to-other-driver", area="driver")
+def gpus_are_held_by_nvidia(
+    gpus: GpusOnBus, modules: KernelModules | Unknown, disk: RunningKernelModule | Unknown
+) -> Iterator[Finding]:
+    """No other kernel driver (nouveau, nova, vfio-pci) holds a GPU that NVIDIA's is meant to drive."""
+    installed = isinstance(disk, RunningKernelModule) and disk.file is not None
+    loaded = isinstance(modules, KernelModules) and modules.nvidia is not None
+    for gpu in gpus.gpus:
+        if gpu.driver in (None, "nvidia"):
+            continue
+        yield _bound(gpu, wanted=installed or loaded, spare=any(gpu.driver == "nvidia" for gpu in gpus.gpus))
+
+
+def _on_purpose(gpu: PciGpu) -> bool:
+    return gpu.driver == "vfio-pci"
+
+
+def _bound(gpu: PciGpu, *, wanted: bool, spare: bool) -> Finding:
+    given = _on_purpose(gpu)
+    severity = Severity.INFO if given and (spare or not wanted) else Severity.WARNING if given else Severity.ERROR
+    if given:
+        detail = "vfio-pci hands a GPU to a virtual machine, usually on purpose; this system's CUDA cannot use it."
+        remedy = Remedy(
+            summary="if this system is to use it, take it out of vfio-pci's ids and start again",
+            commands=("grep -rE 'vfio-pci|10de' /etc/modprobe.d /etc/default/grub",),
+            risk=Risk.DISRUPTIVE,
+        )
+    else:
+        detail = f"While {gpu.driver} has the GPU, the nvidia module finds no device."
+        remedy = Remedy(
+            summary=f"keep {gpu.driver} from loading, then reboot",
+            commands=(
+                f"printf 'blacklist {gpu.driver}\\noptions {gpu.driver} modeset=0\\n'"
+                f" | sudo tee /etc/modprobe.d/blacklist-{gpu.driver}.conf",
+                "sudo update-initramfs -u || sudo dracut --force || sudo mkinitcpio -P",
+                "sudo reboot",
+            ),
+            risk=Risk.DISRUPTIVE,
+            needs_root=True,
+            reboots=True,
+            prediction="the GPU is then free for the nvidia module at boot",
+        )
+    return Finding(
+        id="gpu-bound-to-other-driver",
+        subject=gpu.address,
+        severity=severity,
+        confidence=Confidence.CERTAIN,
+        title=f"the GPU at {gpu.address} is held by {gpu.driver}",
+        detail=detail,
+        evidence=(_of_gpu(gpu),),
+        remedies=(remedy,),
+        explains=frozenset() if given else frozenset({"driver-not-loaded", "gpu-init-failed", "device-nodes-missing"}),
+        layers=(Layer.GPU,),
+    )
+
+
+def _of_gpu(gpu: PciGpu) -> Evidence:
+    return Evidence(source=f"{DEVICES}/{gpu.address}", excerpt=f"10de:{gpu.device_id}, driver {gpu.driver or 'none'}")

@@ -1,0 +1,236 @@
+"""The driver's libraries as the loader finds them: missing, stubs of the toolkit, copies of another release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nvdiag.checks import _evidence, _remedies
+from nvdiag.checks.driver import user_space_release
+from nvdiag.engine import check
+from nvdiag.facts.libraries import NOT_ON_PATH, CompatNote, DriverLibraries, Kind, LibraryChoice, LibraryCopy
+from nvdiag.facts.modules import LoadedDriver
+from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.probing import CudaAnswer, NvmlAnswer
+from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.facts.toolkits import Toolkits
+from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
+from nvdiag.model.unknown import NotApplicable, Unknown
+
+
+@check("nvml-library-missing")
+def nvml_is_found_by_the_loader(
+    loaded: LoadedDriver,
+    libraries: DriverLibraries,
+    surroundings: Surroundings,
+    nvml: NvmlAnswer | Unknown,
+    packages: DriverPackages | Unknown,
+    distribution: Distribution | Unknown,
+) -> Iterator[Finding]:
+    """The loader finds libnvidia-ml.so.1 where a driver is loaded."""
+    if surroundings.container:
+        raise NotApplicable("in a container the libraries come from outside: container-driver-libraries-missing looks")
+    if not _missing(libraries.nvml, nvml):
+        return
+    elsewhere = _elsewhere(libraries.nvml)
+    install = _remedies.libraries_package(distribution, packages, loaded.release, nvml=True)
+    yield Finding(
+        id="nvml-library-missing",
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        title="libnvidia-ml.so.1 is not found, though the kernel module is loaded",
+        detail="nvidia-smi and everything that asks NVML fail. The kernel side is there, the user-space side is not"
+        + (", or not where the loader looks." if elsewhere else "."),
+        evidence=(
+            Evidence(source=loaded.source, excerpt=loaded.release.text),
+            *_loader_words(libraries.nvml, nvml),
+            *(_evidence.of_library(copy) for copy in elsewhere),
+        ),
+        remedies=(_make_known(elsewhere[0]),) if elsewhere else (install,),
+        explains=frozenset({"gpu-init-failed"}),
+        layers=(Layer.NVML,),
+    )
+
+
+@check("libcuda-missing")
+def libcuda_is_found_by_the_loader(
+    loaded: LoadedDriver,
+    libraries: DriverLibraries,
+    surroundings: Surroundings,
+    toolkits: Toolkits | Unknown,
+    cuda: CudaAnswer | Unknown,
+    packages: DriverPackages | Unknown,
+    distribution: Distribution | Unknown,
+) -> Iterator[Finding]:
+    """The loader finds libcuda.so.1 where a driver is loaded: without it every CUDA program fails."""
+    if surroundings.container:
+        raise NotApplicable("in a container the libraries come from outside: container-driver-libraries-missing looks")
+    if not _missing(libraries.libcuda, cuda):
+        return
+    wanted = _who_wants_cuda(toolkits)
+    elsewhere = _elsewhere(libraries.libcuda)
+    install = _remedies.libraries_package(distribution, packages, loaded.release, nvml=False)
+    yield Finding(
+        id="libcuda-missing",
+        severity=Severity.ERROR if wanted else Severity.INFO,
+        confidence=Confidence.CERTAIN,
+        title="libcuda.so.1 is not found, so no CUDA program runs here",
+        detail="CUDA programs then say that the driver is insufficient (error 35) or that there is no device (100)."
+        + ("" if wanted else " Nothing that wants CUDA was seen, so this may be as intended."),
+        evidence=(
+            Evidence(source=loaded.source, excerpt=loaded.release.text),
+            *_loader_words(libraries.libcuda, cuda),
+            *wanted,
+            *(_evidence.of_library(copy) for copy in elsewhere),
+        ),
+        remedies=(_make_known(elsewhere[0]),) if elsewhere else (install,),
+        layers=(Layer.LIBCUDA,),
+    )
+
+
+@check("nvml-stub-loaded")
+def nvml_is_not_a_stub(
+    loaded: LoadedDriver, libraries: DriverLibraries, nvml: NvmlAnswer | Unknown
+) -> Iterator[Finding]:
+    """The libnvidia-ml that a program gets is the driver's, not the toolkit's link-time stub."""
+    copy = libraries.nvml.taken
+    if copy is not None and copy.kind is Kind.STUB:
+        yield _stub("nvml-stub-loaded", copy, libraries.nvml, Layer.NVML, "NVML and nvidia-smi cannot work with it")
+
+
+@check("libcuda-stub-loaded")
+def libcuda_is_not_a_stub(
+    loaded: LoadedDriver, libraries: DriverLibraries, cuda: CudaAnswer | Unknown
+) -> Iterator[Finding]:
+    """The libcuda that a program gets is the driver's, not the toolkit's link-time stub."""
+    copy = libraries.libcuda.taken
+    if copy is not None and copy.kind is Kind.STUB:
+        yield _stub("libcuda-stub-loaded", copy, libraries.libcuda, Layer.LIBCUDA, "CUDA programs fail with error 34")
+
+
+def _stub(identifier: str, copy: LibraryCopy, choice: LibraryChoice, layer: Layer, effect: str) -> Finding:
+    real = [other for other in choice.copies if other.kind is Kind.DRIVER]
+    folder = copy.path.rpartition("/")[0]
+    if copy.found_by == "LD_LIBRARY_PATH":
+        remedy = Remedy(
+            summary=f"take {folder} out of LD_LIBRARY_PATH: stubs are for the linker, never for running",
+            commands=("echo $LD_LIBRARY_PATH",),
+            prediction=f"the loader then takes {real[0].path}"
+            if real
+            else "no driver's own copy was found to take its place",
+        )
+    else:
+        remedy = Remedy(
+            summary=f"take {folder} out of the loader's configuration: stubs are for the linker, never for running",
+            commands=(f"grep -rl {folder} /etc/ld.so.conf /etc/ld.so.conf.d", "sudo ldconfig"),
+            needs_root=True,
+            prediction=f"the loader then takes {real[0].path}"
+            if real
+            else "no driver's own copy was found to take its place",
+        )
+    return Finding(
+        id=identifier,
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        title=f"programs get the toolkit's stub of {copy.soname}, not the driver's library",
+        detail=f"A stub has no driver behind it: {effect}.",
+        evidence=(_evidence.of_library(copy), *(_evidence.of_library(other) for other in real[:1])),
+        remedies=(remedy,),
+        explains=frozenset({"gpu-init-failed"}),
+        layers=(layer,),
+    )
+
+
+@check("libcuda-mismatch")
+def libcuda_is_of_the_modules_release(
+    loaded: LoadedDriver, libraries: DriverLibraries, nvml: NvmlAnswer | Unknown, note: CompatNote | Unknown
+) -> Iterator[Finding]:
+    """The libcuda that a program gets is of the loaded module's release, or made for it (cuda-compat)."""
+    copy = libraries.libcuda.taken
+    if copy is None or copy.release is None:
+        raise NotApplicable("the loader takes no libcuda that names its release")
+    if copy.release == loaded.release:
+        return
+    if copy.kind is Kind.COMPAT and isinstance(note, CompatNote) and loaded.release.branch in note.branches:
+        return
+    management = user_space_release(libraries, nvml)
+    if management is not None and management != loaded.release:
+        raise NotApplicable("libnvidia-ml is not the module's release either, so the whole set is in question")
+    yield _foreign_libcuda(loaded, copy, libraries, note)
+
+
+def _foreign_libcuda(
+    loaded: LoadedDriver, copy: LibraryCopy, libraries: DriverLibraries, note: CompatNote | Unknown
+) -> Finding:
+    unsure = copy.kind is Kind.COMPAT and not isinstance(note, CompatNote)
+    right = [other for other in libraries.libcuda.copies if other.release == loaded.release]
+    if copy.found_by == "LD_LIBRARY_PATH":
+        folder = copy.path.rpartition("/")[0]
+        remedy = Remedy(
+            summary=f"take {folder} out of LD_LIBRARY_PATH, or remove the copied library there",
+            commands=("echo $LD_LIBRARY_PATH",),
+            prediction=f"the loader then takes {right[0].path}, which is {loaded.release}" if right else "",
+        )
+    else:
+        remedy = Remedy(
+            summary="remove the libcuda that does not belong to the loaded driver, then refresh the loader's cache",
+            commands=("ldconfig -p | grep libcuda.so.1", "sudo ldconfig"),
+            needs_root=True,
+            prediction=f"{right[0].path} is {loaded.release} and would be taken" if right else "",
+        )
+    return Finding(
+        id="libcuda-mismatch",
+        severity=Severity.ERROR,
+        confidence=Confidence.POSSIBLE if unsure else Confidence.CERTAIN,
+        title=f"programs get libcuda {copy.release}, but the loaded kernel module is {loaded.release}",
+        detail="CUDA then fails, mostly with error 803 (system driver mismatch), though nvidia-smi works."
+        + (
+            f" It is a cuda-compat library, which some base branches allow; here that is not known: {note}."
+            if unsure
+            else ""
+        ),
+        evidence=(
+            _evidence.of_library(copy),
+            Evidence(source=loaded.source, excerpt=loaded.release.text),
+            *(_evidence.of_library(other) for other in right[:1]),
+        ),
+        remedies=(remedy,),
+        explains=frozenset({"gpu-init-failed"}),
+        layers=(Layer.LOADED_MODULE, Layer.LIBCUDA),
+    )
+
+
+def _missing(choice: LibraryChoice, answer: NvmlAnswer | CudaAnswer | Unknown) -> bool:
+    """Whether the loader finds no such library: by its own word where it was asked, else by where it would look."""
+    if isinstance(answer, Unknown):
+        return choice.taken is None
+    if answer.library is not None:
+        return False
+    return choice.taken is None and (answer.dlopen_error is not None or answer.trouble is None)
+
+
+def _elsewhere(choice: LibraryChoice) -> list[LibraryCopy]:
+    return [copy for copy in choice.copies if copy.found_by == NOT_ON_PATH]
+
+
+def _loader_words(choice: LibraryChoice, answer: NvmlAnswer | CudaAnswer | Unknown) -> Iterator[Evidence]:
+    if not isinstance(answer, Unknown) and answer.dlopen_error:
+        yield Evidence(source=f"dlopen {choice.soname}", excerpt=answer.dlopen_error)
+    else:
+        yield Evidence(source="ldconfig -p and the loader's folders", excerpt=f"no {choice.soname}")
+
+
+def _make_known(copy: LibraryCopy) -> Remedy:
+    folder = copy.path.rpartition("/")[0]
+    return Remedy(
+        summary=f"tell the loader of {folder}, where the library is",
+        commands=(f"echo {folder} | sudo tee /etc/ld.so.conf.d/nvidia.conf", "sudo ldconfig"),
+        needs_root=True,
+        prediction=f"the loader then finds {copy.path}",
+    )
+
+
+def _who_wants_cuda(toolkits: Toolkits | Unknown) -> tuple[Evidence, ...]:
+    """An installed toolkit is somebody who wants CUDA."""
+    if isinstance(toolkits, Unknown) or not toolkits.found:
+        return ()
+    return (Evidence(source="toolkits", excerpt=f"{toolkits.found[0].root} is installed"),)

@@ -1,0 +1,30 @@
+"""The command line. Only this package prints, reads standard input, and exits."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+
+def main() -> None:
+    """The `nvdiag` command."""
+    gc.disable()  # one short run: what it leaves behind goes with the process
+    from nvdiag.cli.app import app
+
+    if sys.argv[1:2] and sys.argv[1].startswith("-") and sys.argv[1] not in ("--help", "-h", "--version"):
+        sys.argv.insert(1, "check")
+    from click import Abort, ClickException
+
+    try:
+        code = app(prog_name="nvdiag", standalone_mode=False)
+    except ClickException as error:
+        error.show()
+        code = error.exit_code
+    except Abort:  # Ctrl-C: click itself would exit with 1, which here means that a problem was found
+        code = 130
+    except Exception as error:  # the last wall: one line and exit 4, never a traceback
+        from nvdiag.report.printable import printable
+
+        sys.stderr.write(printable(f"nvdiag: no report could be made: {type(error).__name__}: {error}") + "\n")
+        code = 4
+    sys.exit(code)

@@ -1,0 +1,98 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import click
+
+from nvdiag import __version__
+from nvdiag.cli import running
+from nvdiag.model.finding import Severity
+
+_FROM = click.option("--from", "source", metavar="FILE|-", help="Look at a snapshot instead of this machine.")
+_DEADLINE = click.option(
+    "--deadline",
+    type=click.FloatRange(0.1, 3600),
+    metavar="SECONDS",
+    help="How long to wait for the driver's answers. Default: 10, and 3 more for each further GPU.",
+)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nvdiag")
+@click.pass_context
+def app(context: click.Context) -> None:
+    """Say what is wrong with an NVIDIA GPU machine, why, and what to do about it.
+
+    Without a command it checks this machine. It changes nothing and sends nothing.
+
+    \b
+    Exit codes: 0 nothing wrong, 1 a problem, 2 wrong usage or input,
+    3 could not tell, 4 no report could be made.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(check)
+
+
+@app.command()
+@_FROM
+@click.option("--select", multiple=True, metavar="ID|AREA,…", help="Only these finding ids or areas.")
+@click.option("--ignore", multiple=True, metavar="ID|AREA,…", help="All but these finding ids or areas.")
+@click.option("--fail-on", type=click.Choice(["error", "warning"]), default="error", help="What makes the exit code 1.")
+@click.option("--strict", is_flag=True, help="Exit with 3 where any check could not judge.")
+@_DEADLINE
+@click.option(
+    "--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", help="Form of the report."
+)
+@click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the report there.")
+def check(
+    source: str | None = None,
+    select: tuple[str, ...] = (),
+    ignore: tuple[str, ...] = (),
+    fail_on: str = "error",
+    strict: bool = False,
+    deadline: float | None = None,
+    form: str = "terminal",
+    output: str | None = None,
+) -> None:
+    """Look at this machine, or at a snapshot of one, and say what is wrong."""
+    facts = running.begun(running.host(source, deadline))
+    choice = running.chosen(select, ignore)
+    diagnosis = running.diagnosed(facts, choice)
+    wanted = running.Wanted(form=form, fail_on=Severity(fail_on), strict=strict)
+    running.deliver(running.rendered(diagnosis, choice, wanted, to_file=output is not None), output)
+    raise SystemExit(diagnosis.exit_code(wanted.fail_on, strict))
+
+
+@app.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@_DEADLINE
+@click.option("--show", is_flag=True, help="Print what would be written, and write nothing.")
+def snapshot(file: str, deadline: float | None, show: bool) -> None:
+    """Record what the checks read on this machine, redacted, as one JSON document."""
+    text = running.snapshot_text(running.host(None, deadline))
+    if show:
+        running.say(text)
+        return
+    running.deliver(text, file)
+    click.echo(f"nvdiag: wrote {file}; look at it before you hand it on", err=True)
+
+
+@app.command("list")
+def list_checks() -> None:
+    """Every check and the finding ids that it may report."""
+    running.say(running.listing())
+
+
+@app.command()
+@click.argument("what", required=False)
+def explain(what: str | None) -> None:
+    """Explain a finding id: what it means, causes, what to do. Without an id: the list of them."""
+    running.say(running.explanation(what))
+
+
+@app.command()
+def demo() -> None:
+    """Show the report of a recorded machine that ships with nvdiag; no GPU is needed."""
+    choice = running.chosen((), ())
+    diagnosis = running.diagnosed(running.begun(running.demo_host()), choice)
+    running.say(running.rendered(diagnosis, choice, running.Wanted(), to_file=False))

@@ -1,0 +1,241 @@
+"""From options to a diagnosis to text: what the commands share. Wrong usage and unreadable input exit with 2 here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+import click
+
+from nvdiag.engine import BrokenPlugin, Check, Facts, diagnose
+from nvdiag.facts.probing import Probes
+from nvdiag.host import Host
+from nvdiag.model.diagnosis import Diagnosis
+from nvdiag.model.finding import Severity
+
+_NEVER_HIDDEN = frozenset({"check-failed"})
+"""What --select leaves in: a chosen check that failed did not judge, and silence would read as health."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The checks of this run, all ids with their areas, the ids to leave out of the report, plug-ins that failed."""
+
+    checks: tuple[Check, ...]
+    areas: dict[str, str]
+    hidden: frozenset[str]
+    broken: tuple[BrokenPlugin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the report is to be like."""
+
+    form: str = "terminal"
+    fail_on: Severity = Severity.ERROR
+    strict: bool = False
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """One clear line on stderr and the exit code."""
+    from nvdiag.report.printable import printable
+
+    click.echo(f"nvdiag: {printable(message)}", err=True)
+    raise SystemExit(code)
+
+
+def chosen(select: Sequence[str], ignore: Sequence[str]) -> Choice:
+    """The checks that --select and --ignore leave. Exit 2 for a name that is neither an id nor an area."""
+    from nvdiag import catalogue
+
+    plugged, broken = catalogue.plug_ins()
+    checks = (*catalogue.built_in(), *plugged)
+    areas = {identifier: one.area for one in checks for identifier in one.ids}
+    wanted, unwanted = _ids(select, areas), _ids(ignore, areas)
+    kept = (frozenset(areas) if not select else wanted) - unwanted
+    return Choice(
+        checks=tuple(one for one in checks if kept.intersection(one.ids)),
+        areas=areas,
+        hidden=frozenset(areas) - kept - (_NEVER_HIDDEN - unwanted),
+        broken=broken,
+    )
+
+
+def _ids(names: Sequence[str], areas: dict[str, str]) -> frozenset[str]:
+    found: set[str] = set()
+    for name in (part.strip() for text in names for part in text.split(",")):
+        if name in areas:
+            found.add(name)
+        elif name in areas.values():
+            found.update(identifier for identifier, area in areas.items() if area == name)
+        elif name:
+            _unknown_name(name, [*areas, *areas.values()])
+    return frozenset(found)
+
+
+def _unknown_name(name: str, known: Sequence[str]) -> NoReturn:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, sorted(set(known)), n=1)
+    hint = f"; did you mean {near[0]}?" if near else "; `nvdiag list` names them all"
+    fail(f"there is no finding or area named {name}{hint}")
+
+
+def host(source: str | None, deadline: float | None) -> Host:
+    """The machine to look at. Exit 2 where `source` cannot be read or is no snapshot."""
+    if source is None:
+        from nvdiag.host.live import LiveHost
+
+        return LiveHost(deadline)
+    from nvdiag.host import snapshot
+
+    try:
+        if source == "-":
+            if sys.stdin is None:
+                fail("cannot read standard input: it is closed")
+            return snapshot.parse(sys.stdin.buffer.read(snapshot.MAX_BYTES + 1), "standard input")
+        return snapshot.load(source)
+    except OSError as error:
+        fail(f"cannot read {source}: {error.strerror or error}")
+    except snapshot.NotASnapshot as error:
+        fail(str(error))
+
+
+def demo_host() -> Host:
+    """The recorded machine that ships with the package."""
+    import pkgutil
+
+    from nvdiag.host import snapshot
+
+    data = pkgutil.get_data("nvdiag.demo", "machine.json")
+    if data is None:
+        fail("this installation lacks its demo machine", 4)
+    return snapshot.parse(data, "demo machine")
+
+
+def begun(machine: Host) -> Facts:
+    """The facts of a run, with its probes' children under way: the sooner they start, the less there is to wait for."""
+    facts = Facts({Host: machine})
+    facts[Probes]
+    return facts
+
+
+def diagnosed(facts: Facts, choice: Choice) -> Diagnosis:
+    """Run the chosen checks; findings of ids that were not chosen are left out."""
+    from nvdiag.report.shown import SHOWN
+
+    result = diagnose(facts, choice.checks, also=SHOWN, broken=choice.broken)
+    kept = tuple(ranked for ranked in result.findings if ranked.finding.id not in choice.hidden)
+    keys = {ranked.finding.key for ranked in kept}
+    return replace(
+        result, findings=tuple(one if one.caused_by in keys else replace(one, caused_by=None) for one in kept)
+    )
+
+
+def rendered(diagnosis: Diagnosis, choice: Choice, wanted: Wanted, *, to_file: bool) -> str:
+    """The report as text."""
+    if wanted.form == "json":
+        from nvdiag.report import as_json
+
+        return as_json.render(diagnosis, choice.areas, wanted.fail_on, wanted.strict)
+    from nvdiag.report import terminal
+
+    return terminal.render(diagnosis, _look(to_file), wanted.fail_on, wanted.strict)
+
+
+def _look(to_file: bool) -> terminal.Look:  # type: ignore[name-defined] # noqa: F821
+    from nvdiag.report import terminal
+
+    drawn = not to_file and sys.stdout.isatty()
+    unicode = to_file or (sys.stdout.encoding or "ascii").lower().replace("-", "").startswith("utf8")
+    width = 80
+    if drawn:
+        width = min(os.get_terminal_size(sys.stdout.fileno()).columns or 80, 110)
+    dumb = os.environ.get("TERM") == "dumb"
+    return terminal.Look(width=width, colour=drawn and not os.environ.get("NO_COLOR") and not dumb, unicode=unicode)
+
+
+def deliver(text: str, output: str | None) -> None:
+    """Print a report, or write it to a file in one step: a reader never sees half of it. Exit 2 where that fails."""
+    if output is None:
+        say(text)
+        return
+    try:
+        target = os.path.realpath(output)
+        if os.path.exists(target) and not os.path.isfile(target):  # /dev/stdout, a pipe: written to, never replaced
+            with open(target, "w", encoding="utf-8") as file:
+                file.write(text)
+        else:
+            _replace(target, text)
+    except OSError as error:
+        fail(f"cannot write {output}: {error.strerror or error}")
+
+
+def _replace(target: str, text: str) -> None:
+    import tempfile
+
+    folder, name = os.path.split(target)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def say(text: str) -> None:
+    """Text on stdout, as it is. Where its reader went away nothing more is said, and the exit code is a SIGPIPE's."""
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise SystemExit(141) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def snapshot_text(machine: Host) -> str:
+    """A snapshot of a live machine: all checks are run on it, and what they read is what is recorded."""
+    from nvdiag.host.record import RecordingHost
+    from nvdiag.host.redact import as_text, redacted
+
+    recording = RecordingHost(machine)
+    diagnosed(begun(recording), chosen((), ()))
+    return as_text(redacted(recording.document, machine.source.name))
+
+
+def listing() -> str:
+    """Every check with its area, promise and ids; plug-ins that failed to import are named on stderr."""
+    from nvdiag.report.printable import printable
+
+    choice = chosen((), ())
+    lines: list[str] = []
+    for area in dict.fromkeys(one.area for one in choice.checks):
+        lines.append(area)
+        for one in (check for check in choice.checks if check.area == area):
+            lines += [f"  {one.promise}", *(f"    {identifier}" for identifier in one.ids)]
+    for plugin in choice.broken:
+        click.echo(printable(f"nvdiag: the plug-in {plugin.name} could not be imported: {plugin.error}"), err=True)
+    return "\n".join(lines) + "\n"
+
+
+def explanation(what: str | None) -> str:
+    """The page of a finding id, or the list of ids with their summaries. Exit 2 for an unknown id."""
+    from nvdiag.knowledge import pages
+
+    if what is None:
+        return "".join(f"{page.id}\n    {page.summary}\n" for page in map(pages.page, pages.page_ids()) if page)
+    page = pages.page(what)
+    if page is None:
+        _unknown_name(what, pages.page_ids())
+    return page.body

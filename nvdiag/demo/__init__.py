@@ -1,0 +1,1 @@
+"""A recorded machine that ships with nvdiag."""

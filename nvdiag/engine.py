@@ -1,0 +1,250 @@
+"""The engine: collects facts by annotation, runs checks, puts causes before consequences. It knows no check by name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, TypeAlias, get_args, get_type_hints
+
+from nvdiag.host import Host
+from nvdiag.model.diagnosis import CheckOutcome, Diagnosis, Ranked, Status
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Remedy, Severity
+from nvdiag.model.unknown import NotApplicable, Unknown
+
+CheckFunction: TypeAlias = Callable[..., Iterable[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check: a plain function from facts to findings, the ids it may report, and the area it belongs to."""
+
+    name: str
+    area: str
+    ids: tuple[str, ...]
+    function: CheckFunction
+
+    @property
+    def promise(self) -> str:
+        """The first line of the function's docstring: what holds on a machine where it finds nothing."""
+        return (self.function.__doc__ or "").strip().partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenPlugin:
+    """A plug-in that could not be imported: a check that did not run is never health."""
+
+    name: str
+    error: str
+
+
+def check(*ids: str, area: str = "") -> Callable[[CheckFunction], CheckFunction]:
+    """Declare a function as a check that may report these ids. `area` is by default the name of its module."""
+
+    def declare(function: CheckFunction) -> CheckFunction:
+        where = area or function.__module__.rpartition(".")[2]
+        function.nvdiag_check = Check(function.__name__, where, ids, function)  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
+def checks_of(module: object) -> tuple[Check, ...]:
+    """The checks that a module declares, in the order of its source."""
+    own = (
+        value for value in vars(module).values() if getattr(value, "__module__", None) == getattr(module, "__name__", 0)
+    )
+    return tuple(value.nvdiag_check for value in own if hasattr(value, "nvdiag_check"))
+
+
+@cache
+def wanted(function: Callable[..., object]) -> Mapping[str, tuple[type[Any], ...]]:
+    """What a fact's `collect` or a check takes: each parameter's fact class first, then Unknown where it takes that."""
+    hints = get_type_hints(function)
+    return {name: get_args(hint) or (hint,) for name, hint in hints.items() if name != "return"}
+
+
+def waits(kind: type[Any]) -> bool:
+    """Whether a fact, or one that it is made of, waits for a child process: those are collected last."""
+    seen: set[type[Any]] = set()
+    ahead = [kind]
+    while ahead:
+        one = ahead.pop()
+        if getattr(one, "waits_for_child", False):
+            return True
+        collect = getattr(one, "collect", None)
+        if collect is not None and one not in seen:
+            ahead += [kinds[0] for kinds in wanted(collect).values()]
+        seen.add(one)
+    return False
+
+
+class Facts(dict[type[Any], Any]):
+    """The facts of one run, each collected once, when first asked for: `Facts({Host: host})`."""
+
+    def __init__(self, known: Mapping[type[Any], Any]) -> None:
+        super().__init__(known)
+        self.started = time.monotonic()
+        self.faults: list[tuple[str, Exception]] = []
+
+    def __missing__(self, kind: type[Any]) -> Any:
+        self[kind] = Unknown(f"{kind.__name__} depends on itself")
+        try:
+            self[kind] = self.call(kind.collect)
+        except Unknown as why:
+            self[kind] = why
+        except Exception as error:  # a defect of nvdiag's own: one fact is lost, and the run says so
+            self.faults.append((f"{kind.__name__}.collect", error))
+            self[kind] = Unknown(f"nvdiag failed to read it ({type(error).__name__})")
+        return self[kind]
+
+    def call(self, function: Callable[..., Any]) -> Any:
+        """Call a provider or a check with its facts; an Unknown that it does not take is raised instead."""
+        kinds = wanted(function)
+        arguments = {name: self[kind[0]] for name, kind in kinds.items()}
+        missing = [
+            value for name, value in arguments.items() if isinstance(value, Unknown) and Unknown not in kinds[name]
+        ]
+        if missing:  # a question that does not arise is no open question, whatever else is not known
+            raise next((why for why in missing if isinstance(why, NotApplicable)), missing[0])
+        return function(**arguments)
+
+    def gather(self, functions: Iterable[Callable[..., Any]], also: Iterable[type[Any]] = ()) -> None:
+        """Collect what these functions take: what is read from files first, what waits for a child after that."""
+        kinds = {kind[0]: None for function in functions for kind in wanted(function).values()}
+        kinds.update(dict.fromkeys(also))
+        for kind in sorted(kinds, key=waits):
+            self[kind]
+
+
+def diagnose(
+    facts: Facts,
+    checks: Sequence[Check],
+    *,
+    also: Iterable[type[Any]] = (),
+    broken: Iterable[BrokenPlugin] = (),
+) -> Diagnosis:
+    """Run checks on facts that have a Host; `also` are facts that the report shows whether or not a check takes them."""
+    facts.gather([one.function for one in checks], also)
+    outcomes, findings = [], []
+    for one in checks:
+        outcome, found = _run(one, facts)
+        outcomes.append(outcome)
+        findings += found
+    for plugin in broken:
+        outcomes.append(CheckOutcome(name=plugin.name, area="engine", status=Status.FAILED, reason=plugin.error))
+        findings.append(_plugin_finding(plugin))
+    findings += [_failed(name, error) for name, error in facts.faults]
+    return Diagnosis(
+        source=facts[Host].source,
+        findings=tuple(rank(_unique(findings))),
+        checks=tuple(outcomes),
+        facts=facts,
+        seconds=time.monotonic() - facts.started,
+    )
+
+
+def _run(one: Check, facts: Facts) -> tuple[CheckOutcome, list[Finding]]:
+    started = time.monotonic()
+    status, reason, found = Status.PASSED, "", []
+    try:
+        for finding in facts.call(one.function):
+            found.append(finding)
+        status = Status.FOUND if found else Status.PASSED
+    except NotApplicable as why:
+        status, reason = Status.SKIPPED, str(why)
+    except Unknown as why:
+        status, reason = Status.UNKNOWN, str(why)
+    except Exception as error:  # a check that raises is a finding of its own, never silence
+        status, reason = Status.FAILED, f"{type(error).__name__}: {error}"
+        found.append(_failed(one.name, error))
+    seconds = time.monotonic() - started
+    return CheckOutcome(name=one.name, area=one.area, status=status, reason=reason, seconds=seconds), found
+
+
+def rank(findings: Sequence[Finding]) -> Iterator[Ranked]:
+    """Most likely root cause first, each followed by what it explains."""
+    ordered = sorted(findings, key=_weight)
+    causes: dict[str, str | None] = {}
+    for finding in ordered:
+        causes[finding.key] = _cause(finding, ordered, causes)
+
+    def family(parent: str | None) -> Iterator[Ranked]:
+        for finding in ordered:
+            if causes[finding.key] == parent:
+                yield Ranked(finding=finding, caused_by=parent)
+                yield from family(finding.key)
+
+    yield from family(None)
+
+
+def _cause(finding: Finding, ordered: Sequence[Finding], causes: Mapping[str, str | None]) -> str | None:
+    """The strongest finding that explains this one and does not itself descend from it."""
+    for other in ordered:
+        if other is not finding and finding.id in other.explains and finding.key not in _ancestors(other.key, causes):
+            return other.key
+    return None
+
+
+def _ancestors(key: str, causes: Mapping[str, str | None]) -> set[str]:
+    seen: set[str] = set()
+    above: str | None = key
+    while above is not None and above not in seen:
+        seen.add(above)
+        above = causes.get(above)
+    return seen
+
+
+def _weight(finding: Finding) -> tuple[int, int, int]:
+    return (
+        list(Severity).index(finding.severity),
+        list(Confidence).index(finding.confidence),
+        -len(finding.explains),
+    )
+
+
+def _unique(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding a key: the first, with the evidence that later ones add."""
+    merged: dict[str, Finding] = {}
+    for finding in findings:
+        first = merged.setdefault(finding.key, finding)
+        more = tuple(one for one in finding.evidence if one not in first.evidence)
+        merged[finding.key] = replace(first, evidence=(*first.evidence, *more)) if more else first
+    return list(merged.values())
+
+
+def _failed(name: str, error: Exception) -> Finding:
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f"{frame[0].name}, line {frame[0].lineno} of {frame[0].filename.rpartition('/')[2]}" if frame else name
+    return Finding(
+        id="check-failed",
+        subject=name,
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        kind=FindingClass.TOOL,
+        title=f"nvdiag's own {name} failed, so what it looks at was not judged",
+        evidence=(Evidence(source=where, excerpt=f"{type(error).__name__}: {error}"[:300]),),
+        remedies=(_REPORT_IT,),
+    )
+
+
+def _plugin_finding(plugin: BrokenPlugin) -> Finding:
+    return Finding(
+        id="check-failed",
+        subject=plugin.name,
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        kind=FindingClass.TOOL,
+        title=f"the plug-in {plugin.name} could not be imported, so its checks did not run",
+        evidence=(Evidence(source="entry point of the group nvdiag.checks", excerpt=plugin.error),),
+        remedies=(Remedy(summary="repair or remove the package that brings this plug-in"),),
+    )
+
+
+_REPORT_IT = Remedy(
+    summary="report it to nvdiag's maintainers with a snapshot; the other checks are not affected",
+    commands=("nvdiag snapshot nvdiag-snapshot.json",),
+)

@@ -1,0 +1,271 @@
+"""The driver's user-space libraries: every copy that the loader could find, and the one that it takes.
+
+The order is glibc's (ld.so(8)): LD_LIBRARY_PATH, then the cache that ldconfig made, then the default folders. A file
+of another machine or ELF class is passed over, as the loader does.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from nvdiag.facts import reading
+from nvdiag.host import Absent, Host, Refused
+from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
+from nvdiag.model.versions import DriverRelease
+
+NVML = "libnvidia-ml.so.1"
+LIBCUDA = "libcuda.so.1"
+
+DEFAULT_FOLDERS = ("/lib/{triplet}", "/usr/lib/{triplet}", "/lib64", "/usr/lib64", "/lib", "/usr/lib")
+"""Debian's multiarch folders first, then those of other distributions."""
+
+OTHER_FOLDERS = (
+    "/usr/lib/wsl/lib", "/run/opengl-driver/lib",
+    "/run/nvidia/driver/usr/lib/{triplet}", "/run/nvidia/driver/usr/lib64",
+    "/home/kubernetes/bin/nvidia/lib64", "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib",
+)  # fmt: skip
+"""Where a driver's libraries lie that this system's loader may not know of: WSL, NixOS, driver containers, GKE."""
+
+_LDCONFIG_MACHINES = {"x86-64": "x86_64", "AArch64": "aarch64"}
+_ELF_MACHINES = {"x86-64": "x86_64", "aarch64": "aarch64", "ppc64": "ppc64le", "i386": "i686"}
+_STUB_LIMIT = 256 * 1024
+"""Bytes. The toolkit's link-time stubs have under 0.2 MB, a driver's libnvidia-ml above 0.7, its libcuda above 8."""
+
+
+class Kind(Enum):
+    """What a copy of a driver library is."""
+
+    DRIVER = "driver"
+    STUB = "stub"
+    COMPAT = "cuda-compat"
+    EMPTY = "empty placeholder"
+    DAMAGED = "damaged"
+    UNVERSIONED = "without a release in its name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryCopy:
+    """One file that answers to a driver library's soname.
+
+    `path` is how the loader finds it, `file` what its links lead to; the release is the one in `file`'s name.
+    `found_by` is the loader's rule (LD_LIBRARY_PATH, cache, default folder) or "not on the loader's path".
+    """
+
+    soname: str
+    path: str
+    file: str
+    found_by: str
+    kind: Kind
+    release: DriverRelease | None = None
+    elf_class: int | None = None
+    machine: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryChoice:
+    """All copies of one library in the loader's order; `taken` is the one that a program gets, None for none."""
+
+    soname: str
+    copies: tuple[LibraryCopy, ...]
+    taken: LibraryCopy | None
+
+
+@dataclass(frozen=True, slots=True)
+class DriverLibraries:
+    """libnvidia-ml and libcuda. Unknown where neither the loader's cache nor its folders can be looked at."""
+
+    nvml: LibraryChoice
+    libcuda: LibraryChoice
+
+    @classmethod
+    def collect(cls, host: Host) -> DriverLibraries:
+        search = _Search.of(host)
+        return cls(search.choose(NVML), search.choose(LIBCUDA))
+
+    @property
+    def taken(self) -> tuple[LibraryCopy, ...]:
+        return tuple(choice.taken for choice in (self.nvml, self.libcuda) if choice.taken is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class CompatNote:
+    """What the taken cuda-compat libcuda says of itself in its ELF note: the driver branches that it runs on.
+
+    The note `.note.cuda.fwd_compatibility` is a JSON text; NVIDIA's container toolkit decides by its driver list.
+    NotApplicable where the loader takes no cuda-compat library; Unknown where the library has no readable note.
+    """
+
+    branches: tuple[int, ...]
+
+    @classmethod
+    def collect(cls, host: Host, libraries: DriverLibraries) -> CompatNote:
+        copy = libraries.libcuda.taken
+        if copy is None or copy.kind is not Kind.COMPAT:
+            raise NotApplicable("the loader takes no cuda-compat library")
+        try:
+            return cls(parse_compat_note(str(host.elf_dynamic(copy.file).get("fwd_compatibility", ""))))
+        except ParseError as error:
+            raise Unknown(f"{copy.file}: {error}") from error
+
+
+def parse_compat_note(text: str) -> tuple[int, ...]:
+    """The driver branches in a note's JSON, under a key that is called driver in whatever case. ParseError."""
+    start = text.find("{")
+    try:
+        document = json.loads(text[start:] if start >= 0 else text)
+        drivers = next(value for key, value in document.items() if "driver" in key.lower())
+        return tuple(int(str(branch).partition(".")[0]) for branch in drivers)
+    except (ValueError, TypeError, AttributeError, StopIteration, RecursionError) as error:
+        raise ParseError("no note of forward compatibility in it") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What the loader goes by on this machine. `blind` says why its cache is not known."""
+
+    host: Host
+    machine: str
+    variable: tuple[str, ...]
+    cache: tuple[tuple[str, str, str], ...]
+    blind: Unknown | None
+
+    @classmethod
+    def of(cls, host: Host) -> _Search:
+        try:
+            machine = host.run("uname", "-m").stdout.strip()
+        except Unknown:
+            machine = "x86_64"
+        try:
+            path = host.env("LD_LIBRARY_PATH") or ""
+        except Unknown:
+            path = ""
+        cache: tuple[tuple[str, str, str], ...] = ()
+        blind = None
+        try:
+            cache = parse_ldconfig(host.run("ldconfig", "-p").stdout)
+        except Unknown as why:
+            blind = why
+        return cls(host, machine, tuple(folder for folder in path.split(":") if folder), cache, blind)
+
+    def choose(self, soname: str) -> LibraryChoice:
+        copies: list[LibraryCopy] = []
+        for path, found_by in self._places(soname):
+            copy = self._copy(soname, path, found_by)
+            if copy is not None and all(copy.file != other.file for other in copies):
+                copies.append(copy)
+        on_path = (copy for copy in copies if copy.found_by != NOT_ON_PATH)
+        taken = next((copy for copy in on_path if self._fits(copy)), None)
+        if not copies and self.blind is not None and not self._saw_folders():
+            raise Unknown(f"which driver libraries the loader finds: {self.blind}")
+        return LibraryChoice(soname=soname, copies=tuple(copies), taken=taken)
+
+    def _places(self, soname: str) -> Iterator[tuple[str, str]]:
+        for folder in self.variable:
+            yield posixpath.join(folder, soname), "LD_LIBRARY_PATH"
+        for name, flags, path in self.cache:
+            if name == soname and _machine_of(flags, self.machine):
+                yield path, "ldconfig's cache"
+        for folder in self._folders(DEFAULT_FOLDERS):
+            yield f"{folder}/{soname}", "default folder"
+        for folder in self._folders(OTHER_FOLDERS):
+            yield f"{folder}/{soname}", NOT_ON_PATH
+        for path in (*self.host.recorded("links"), *self.host.recorded("elf")):
+            if path.rpartition("/")[2] == soname:
+                yield path, "recorded"
+
+    def _folders(self, patterns: tuple[str, ...]) -> Iterator[str]:
+        return (pattern.format(triplet=f"{self.machine}-linux-gnu") for pattern in patterns)
+
+    def _saw_folders(self) -> bool:
+        for folder in self._folders(DEFAULT_FOLDERS):
+            try:
+                self.host.stat(f"{folder}/{NVML}")
+            except Absent:
+                return True
+            except Unknown:
+                continue
+            return True
+        return False
+
+    def _copy(self, soname: str, path: str, found_by: str) -> LibraryCopy | None:
+        listed = found_by in ("ldconfig's cache", "recorded")
+        if not listed and not reading.is_there(self.host, path) and not _is_link(self.host, path):
+            return None
+        file = self.host.resolve(path)
+        elf_class = machine = size = None
+        damaged: Kind | None = None
+        try:
+            head = self.host.elf(file)
+            elf_class, size = _number(head.get("class")), _number(head.get("size"))
+            machine = head["machine"] if isinstance(head.get("machine"), str) else None
+        except Absent:
+            if found_by != "recorded":
+                return None
+        except Refused as refused:
+            damaged = {"empty": Kind.EMPTY, "not-elf": Kind.DAMAGED}.get(refused.error)
+        except Unknown:
+            pass
+        release = release_in(file)
+        return LibraryCopy(
+            soname=soname,
+            path=path,
+            file=file,
+            found_by=found_by,
+            kind=damaged or _kind(file, release, size),
+            release=release,
+            elf_class=elf_class,
+            machine=_ELF_MACHINES.get(machine, machine) if machine else None,
+        )
+
+    def _fits(self, copy: LibraryCopy) -> bool:
+        return copy.machine in (None, self.machine)
+
+
+NOT_ON_PATH = "not on the loader's path"
+
+
+def parse_ldconfig(text: str) -> tuple[tuple[str, str, str], ...]:
+    """The lines of `ldconfig -p` as (soname, flags, path): `libcuda.so.1 (libc6,x86-64) => /usr/lib/…`."""
+    found = (re.match(r"\s*(\S{1,200}) \(([^)\n]{1,100})\) => (/.{1,4000})$", line) for line in text.splitlines())
+    return tuple((match[1], match[2], match[3]) for match in found if match)
+
+
+def release_in(file: str) -> DriverRelease | None:
+    """The driver release in a library's file name, libcuda.so.570.172.08; None for libcuda.so.1 and libcuda.so.1.1."""
+    match = re.search(r"\.so\.(\d{3,4}(?:\.\d{1,4}){1,2})$", file)
+    try:
+        return DriverRelease.of(match[1]) if match else None
+    except ParseError:
+        return None
+
+
+def _machine_of(flags: str, machine: str) -> bool:
+    """Whether a line of the cache is for this machine; one without a machine's name is 32-bit x86 or the only kind."""
+    said = next((_LDCONFIG_MACHINES[flag] for flag in flags.split(",") if flag in _LDCONFIG_MACHINES), None)
+    return said == machine if said else machine not in _LDCONFIG_MACHINES.values()
+
+
+def _kind(file: str, release: DriverRelease | None, size: int | None) -> Kind:
+    if "/stubs/" in file:
+        return Kind.STUB
+    if release is not None:
+        return Kind.COMPAT if "/compat/" in file or "/compat_" in file else Kind.DRIVER
+    if size is not None and size < _STUB_LIMIT and "/wsl/" not in file and "tegra" not in file:
+        return Kind.STUB
+    return Kind.UNVERSIONED
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _is_link(host: Host, path: str) -> bool:
+    try:
+        return host.link(path) is not None
+    except Unknown:
+        return False

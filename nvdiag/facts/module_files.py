@@ -1,0 +1,205 @@
+"""The driver's kernel modules on disk: what modprobe would load for the running kernel, and what the next boot will."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nvdiag.facts import reading
+from nvdiag.facts.boot import MODULE_FOLDERS, InstalledKernels, NextBootKernel
+from nvdiag.facts.modules import Flavour
+from nvdiag.facts.system import RunningKernel, Surroundings
+from nvdiag.host import Absent, Host
+from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
+from nvdiag.model.versions import DriverRelease, KernelRelease
+
+MAIN_MODULE = re.compile(r"(nvidia(?:-current|-tesla|-legacy|-\d+)?(?:-\d+(?:xx)?)?(?:-open)?)\.ko(?:\.(?:xz|zst|gz))?")
+"""File names of nvidia.ko; Debian renames it (nvidia-current.ko, nvidia-tesla-470.ko, nvidia-legacy-390xx.ko)."""
+
+KNOWN_FOLDERS = (
+    "updates/dkms", "updates", "updates/nvidia", "extra", "extra/nvidia", "weak-updates", "weak-updates/nvidia",
+    "extramodules", "kernel/drivers/video", "kernel/drivers/video/nvidia", "misc",
+)  # fmt: skip
+"""Where distributions, DKMS and NVIDIA's installer put them below /lib/modules/RELEASE; Ubuntu: kernel/nvidia-NNN."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleFile:
+    """One nvidia module file. None means that it could not be told; `how` says where the release was read.
+
+    `built_for` is the kernel release of its vermagic: a module for another kernel does not load.
+    """
+
+    path: str
+    kernel: KernelRelease
+    release: DriverRelease | None
+    how: str
+    built_for: str | None = None
+    flavour: Flavour | None = None
+    signer: str | None = None
+    signed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningKernelModule:
+    """What modprobe would load again for the kernel that runs; `file` is None where there is certainly none."""
+
+    kernel: KernelRelease
+    file: ModuleFile | None
+
+    @classmethod
+    def collect(cls, host: Host, surroundings: Surroundings, running: RunningKernel) -> RunningKernelModule:
+        _own_modules(host, surroundings)
+        return cls(running.release, module_for(host, running.release))
+
+
+@dataclass(frozen=True, slots=True)
+class NextBootModule:
+    """What the next boot will load; `file` is None where there is certainly no module for that kernel."""
+
+    kernel: KernelRelease
+    how: str
+    file: ModuleFile | None
+
+    @classmethod
+    def collect(cls, host: Host, surroundings: Surroundings, following: NextBootKernel) -> NextBootModule:
+        _own_modules(host, surroundings)
+        return cls(following.release, following.how, module_for(host, following.release))
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleInstallation:
+    """What of the driver's kernel side is installed: the kernels that have a module, and sources to build it from."""
+
+    kernels: tuple[KernelRelease, ...]
+    sources: tuple[str, ...]
+
+    @classmethod
+    def collect(cls, host: Host, surroundings: Surroundings, installed: InstalledKernels) -> ModuleInstallation:
+        _own_modules(host, surroundings)
+        having = tuple(kernel for kernel in installed.releases if candidates(host, kernel))
+        return cls(having, module_sources(host))
+
+
+def _own_modules(host: Host, surroundings: Surroundings) -> None:
+    if not surroundings.has_own_kernel_modules:
+        raise NotApplicable("the kernel's modules are not on this system's disk")
+    if surroundings.driver_root:
+        raise NotApplicable(f"the driver comes from {surroundings.driver_root}, not from this system's packages")
+
+
+def module_for(host: Host, kernel: KernelRelease) -> ModuleFile | None:
+    """The nvidia module that modprobe takes for a kernel, None where there certainly is none. Unknown."""
+    found = candidates(host, kernel)
+    if not found:
+        return None
+    chosen = _chosen(host, found)
+    return _read(host, chosen, kernel)
+
+
+def candidates(host: Host, kernel: KernelRelease) -> tuple[str, ...]:
+    """The nvidia.ko files of a kernel: by modules.dep, which is what modprobe reads, else by the known folders.
+
+    Unknown where neither could be looked at.
+    """
+    silent: Unknown | None = None
+    looked = False
+    for root in (f"{folder}/{kernel}" for folder in MODULE_FOLDERS):
+        try:
+            lines = host.lines_with("nvidia", f"{root}/modules.dep")
+        except Absent:
+            looked = looked or not reading.names(host, root)
+            lines = ()
+        except Unknown as why:
+            silent, lines = why, ()
+        else:
+            looked = True
+        listed = [line.partition(":")[0] for line in lines]
+        paths = [path if path.startswith("/") else f"{root}/{path}" for path in listed if _is_main(path)]
+        paths = paths or _in_known_folders(host, root)
+        if paths:
+            return tuple(paths)
+    recorded = [path for path in host.recorded("modinfo") if f"/modules/{kernel}/" in path and _is_main(path)]
+    if not recorded and silent is not None and not looked:
+        raise Unknown(f"which nvidia module {kernel} has: {silent}")
+    return tuple(recorded)
+
+
+def _is_main(path: str) -> bool:
+    return MAIN_MODULE.fullmatch(path.rpartition("/")[2]) is not None
+
+
+def _in_known_folders(host: Host, root: str) -> list[str]:
+    ubuntu = [f"kernel/{name}" for name in reading.names(host, f"{root}/kernel") if name.startswith("nvidia-")]
+    found = []
+    for folder in (*KNOWN_FOLDERS, *ubuntu):
+        found += [f"{root}/{folder}/{name}" for name in reading.names(host, f"{root}/{folder}") if _is_main(name)]
+    return found
+
+
+def _chosen(host: Host, found: tuple[str, ...]) -> str:
+    """Several names beside each other are Debian's: /etc/modprobe.d/nvidia.conf says which one `nvidia` means."""
+    said = reading.text(host, "/etc/modprobe.d/nvidia.conf") or ""
+    match = re.search(
+        r"^[ \t]{0,80}install[ \t]{1,9}nvidia[ \t].{0,200}modprobe[ \t].{0,200}-i[ \t]{1,9}(\S{1,200})", said, re.M
+    )
+    if match:
+        for path in found:
+            name = MAIN_MODULE.fullmatch(path.rpartition("/")[2])
+            if name and name[1] == match[1]:
+                return path
+    return found[0]
+
+
+def _read(host: Host, path: str, kernel: KernelRelease) -> ModuleFile:
+    try:
+        fields = host.modinfo(path)
+    except Unknown as why:
+        return _by_path(host, path, kernel, why)
+    return ModuleFile(
+        path=path,
+        kernel=kernel,
+        release=_release(fields.get("version")),
+        how=f"modinfo {path}",
+        built_for=fields.get("vermagic", "").partition(" ")[0] or None,
+        flavour=flavour_of_licence(fields.get("license")),
+        signer=fields.get("signer"),
+        signed=fields["signed"] == "yes" if "signed" in fields else ("sig_id" in fields or "signer" in fields),
+    )
+
+
+def flavour_of_licence(licence: str | None) -> Flavour | None:
+    """The open modules say "Dual MIT/GPL", the proprietary ones "NVIDIA" (seen in modinfo of both)."""
+    if not licence:
+        return None
+    return Flavour.OPEN if "GPL" in licence else Flavour.PROPRIETARY
+
+
+def _by_path(host: Host, path: str, kernel: KernelRelease, why: Unknown) -> ModuleFile:
+    """Where the file itself cannot be read, DKMS's tree has the release that it was built as."""
+    trees = [name for name in reading.names(host, "/var/lib/dkms") if name.startswith("nvidia")]
+    labels = {
+        label: f"/var/lib/dkms/{name}/{label}/{kernel}"
+        for name in trees
+        for label in reading.names(host, f"/var/lib/dkms/{name}")
+        if _release(label) and kernel.text in reading.names(host, f"/var/lib/dkms/{name}/{label}")
+    }
+    if "/updates/" in path and len(labels) == 1:
+        label, tree = next(iter(labels.items()))
+        return ModuleFile(path=path, kernel=kernel, release=_release(label), how=f"{tree}, since modinfo: {why}")
+    raise Unknown(f"the release of {path}: {why}")
+
+
+def module_sources(host: Host) -> tuple[str, ...]:
+    """Sources that a module could be built from: /usr/src/nvidia-*, DKMS trees, akmods."""
+    found = [f"/usr/src/{name}" for name in reading.names(host, "/usr/src") if re.match(r"nvidia-\S*\d", name)]
+    found += [f"/var/lib/dkms/{name}" for name in reading.names(host, "/var/lib/dkms") if name.startswith("nvidia")]
+    found += [f"/usr/src/akmods/{name}" for name in reading.names(host, "/usr/src/akmods") if "nvidia" in name]
+    return tuple(found)
+
+
+def _release(text: str | None) -> DriverRelease | None:
+    try:
+        return DriverRelease.of(text or "")
+    except ParseError:
+        return None

@@ -1,0 +1,184 @@
+"""The driver's kernel modules as they are loaded, from sysfs, which never waits for the driver."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from nvdiag.facts import reading
+from nvdiag.host import Absent, Host
+from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
+from nvdiag.model.versions import DriverRelease
+
+SUBMODULES = ("nvidia_uvm", "nvidia_modeset", "nvidia_drm", "nvidia_peermem")
+"""The modules that come with nvidia and must be of its release, by their names in sysfs."""
+
+UNLOAD_ORDER = ("nvidia_peermem", "nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia")
+"""Dependants first, as NVIDIA's installer unloads them (nvidia-installer, conflicting-kernel-modules.c)."""
+
+VERSION_FILE = "/proc/driver/nvidia/version"
+
+
+class Flavour(Enum):
+    """The two builds of the kernel modules."""
+
+    OPEN = "open"
+    PROPRIETARY = "proprietary"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModule:
+    """A kernel module in memory. `refcount` counts its users, dependants among them; `source` is where it was read."""
+
+    name: str
+    release: DriverRelease | None
+    flavour: Flavour | None = None
+    refcount: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelModules:
+    """What of the driver is loaded. `nvidia` is None where the module is certainly not loaded.
+
+    Unknown where neither /sys/module nor /proc/driver/nvidia can be looked at.
+    """
+
+    nvidia: LoadedModule | None
+    others: Mapping[str, LoadedModule] = field(default_factory=dict)
+
+    @classmethod
+    def collect(cls, host: Host) -> KernelModules:
+        nvidia = _loaded_nvidia(host)
+        if nvidia is None:
+            return cls(None)
+        others = {name: module for name in SUBMODULES if (module := _submodule(host, name)) is not None}
+        return cls(nvidia, others)
+
+    @property
+    def loaded(self) -> tuple[LoadedModule, ...]:
+        """All of them, nvidia first."""
+        return () if self.nvidia is None else (self.nvidia, *self.others.values())
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedDriver:
+    """The loaded nvidia module with its release; NotApplicable where none is loaded."""
+
+    release: DriverRelease
+    flavour: Flavour | None
+    source: str
+    modules: KernelModules
+
+    @classmethod
+    def collect(cls, modules: KernelModules) -> LoadedDriver:
+        if modules.nvidia is None:
+            raise NotApplicable("the nvidia kernel module is not loaded")
+        if modules.nvidia.release is None:
+            raise Unknown("the loaded nvidia module does not say its release")
+        return cls(modules.nvidia.release, modules.nvidia.flavour, modules.nvidia.source, modules)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFile:
+    """/proc/driver/nvidia/version, which the driver itself writes: read in a child, since it takes driver locks."""
+
+    release: DriverRelease
+    flavour: Flavour
+    line: str
+
+    waits_for_child = True
+
+    @classmethod
+    def collect(cls, host: Host, modules: KernelModules) -> VersionFile:
+        if modules.nvidia is None:
+            raise NotApplicable("the nvidia kernel module is not loaded")
+        try:
+            return parse_version_file(host.read(VERSION_FILE))
+        except ParseError as error:
+            raise Unknown(str(error)) from error
+
+
+def parse_version_file(text: str) -> VersionFile:
+    """The first line of /proc/driver/nvidia/version, in its proprietary and its open form, whole or cut."""
+    match = re.search(
+        r"NVRM version:.{0,60}Kernel Module(?: for \S{1,20})?\s{1,9}(\d{1,4}(?:\.\d{1,4}){1,2})\b.*", text
+    )
+    if not match:
+        raise ParseError(f"{VERSION_FILE} is not of the form that the driver writes")
+    line = match[0].strip()
+    flavour = Flavour.OPEN if "Open Kernel Module" in line else Flavour.PROPRIETARY
+    return VersionFile(DriverRelease.of(match[1]), flavour, line)
+
+
+def _loaded_nvidia(host: Host) -> LoadedModule | None:
+    folder = "/sys/module/nvidia"
+    try:
+        version = host.read(f"{folder}/version")
+    except Absent:
+        return _without_version(host)
+    except Unknown as why:
+        return _from_version_file(host, why)
+    return LoadedModule(
+        name="nvidia",
+        release=_release(version),
+        flavour=_flavour(host),
+        refcount=_number(host, f"{folder}/refcnt"),
+        source=f"{folder}/version",
+    )
+
+
+def _without_version(host: Host) -> LoadedModule | None:
+    """No version in sysfs: not loaded, unless the folder is there all the same (a module built without version)."""
+    if "nvidia" in reading.names(host, "/sys/module"):
+        return LoadedModule(name="nvidia", release=None, source="/sys/module/nvidia")
+    return None
+
+
+def _from_version_file(host: Host, why: Unknown) -> LoadedModule | None:
+    """Where sysfs cannot be asked, the driver's own file tells."""
+    try:
+        said = parse_version_file(host.read(VERSION_FILE))
+    except Absent:
+        return None
+    except (Unknown, ParseError):
+        raise Unknown(f"whether the nvidia module is loaded: {why}") from why
+    return LoadedModule(name="nvidia", release=said.release, flavour=said.flavour, source=VERSION_FILE)
+
+
+def _submodule(host: Host, name: str) -> LoadedModule | None:
+    folder = f"/sys/module/{name}"
+    version = reading.text(host, f"{folder}/version")
+    if version is None and not reading.is_there(host, folder):
+        return None
+    return LoadedModule(
+        name=name,
+        release=_release(version or ""),
+        refcount=_number(host, f"{folder}/refcnt"),
+        source=f"{folder}/version",
+    )
+
+
+def _flavour(host: Host) -> Flavour | None:
+    """By the module's taint (P: proprietary licence, admin-guide/tainted-kernels.rst), else by its own file."""
+    taint = reading.text(host, "/sys/module/nvidia/taint")
+    if taint is not None:
+        return Flavour.PROPRIETARY if "P" in taint else Flavour.OPEN
+    try:
+        return parse_version_file(host.read(VERSION_FILE)).flavour
+    except (Unknown, ParseError):
+        return None
+
+
+def _release(text: str) -> DriverRelease | None:
+    try:
+        return DriverRelease.of(text)
+    except ParseError:
+        return None
+
+
+def _number(host: Host, path: str) -> int | None:
+    said = (reading.text(host, path) or "").strip()
+    return int(said) if re.fullmatch(r"-?[0-9]{1,11}", said) else None

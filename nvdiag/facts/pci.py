@@ -1,0 +1,87 @@
+"""NVIDIA GPUs on the PCI bus, from sysfs: they are seen there whatever the driver does."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nvdiag.facts import reading
+from nvdiag.host import Absent, Host
+from nvdiag.model.unknown import NotApplicable, Unknown
+
+DEVICES = "/sys/bus/pci/devices"
+VENDOR = "0x10de"
+GPU_CLASSES = ("0x0300", "0x0302")
+"""VGA and 3D controllers (pci.ids classes 0300 and 0302); a GPU's audio and USB functions have other classes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PciGpu:
+    """One GPU. `address` is domain:bus:device.function; `driver` the kernel driver bound to it, None for none."""
+
+    address: str
+    device_id: str
+    driver: str | None
+    boot_display: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PciGpus:
+    """All NVIDIA GPUs on the bus, in the bus's order."""
+
+    gpus: tuple[PciGpu, ...]
+
+    @classmethod
+    def collect(cls, host: Host) -> PciGpus:
+        try:
+            addresses = host.folder(DEVICES)
+        except Absent:
+            return cls(())
+        return cls(tuple(_gpu(host, address) for address in addresses if _is_gpu(host, address)))
+
+    @property
+    def by_nvidia(self) -> tuple[PciGpu, ...]:
+        """Those that NVIDIA's own kernel module drives."""
+        return tuple(gpu for gpu in self.gpus if gpu.driver == "nvidia")
+
+
+@dataclass(frozen=True, slots=True)
+class GpusOnBus:
+    """The GPUs on the bus where there is at least one; NotApplicable where there is none."""
+
+    gpus: tuple[PciGpu, ...]
+
+    @classmethod
+    def collect(cls, all_gpus: PciGpus) -> GpusOnBus:
+        if not all_gpus.gpus:
+            raise NotApplicable("no NVIDIA GPU is on the PCI bus")
+        return cls(all_gpus.gpus)
+
+
+def _is_gpu(host: Host, address: str) -> bool:
+    vendor = reading.text(host, f"{DEVICES}/{address}/vendor")
+    if vendor is None or vendor.strip() != VENDOR:
+        return False
+    return (reading.text(host, f"{DEVICES}/{address}/class") or "").startswith(GPU_CLASSES)
+
+
+def _gpu(host: Host, address: str) -> PciGpu:
+    folder = f"{DEVICES}/{address}"
+    try:
+        driver = host.link(f"{folder}/driver")
+    except Unknown:
+        driver = None
+    return PciGpu(
+        address=address,
+        device_id=(reading.text(host, f"{folder}/device") or "").strip().removeprefix("0x"),
+        driver=driver.rpartition("/")[2] if driver else None,
+        boot_display=(reading.text(host, f"{folder}/boot_vga") or "").strip() == "1",
+    )
+
+
+def normal_address(text: str) -> str | None:
+    """A PCI address as sysfs writes it, from NVML's form with eight digits of domain; None for another text."""
+    match = re.fullmatch(r"([0-9A-Fa-f]{4,8}):([0-9A-Fa-f]{2}):([0-9A-Fa-f]{2})\.([0-7])", text.strip())
+    if not match:
+        return None
+    return f"{int(match[1], 16):04x}:{match[2].lower()}:{match[3].lower()}.{match[4]}"

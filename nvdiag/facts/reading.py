@@ -1,0 +1,46 @@
+"""Asking a host where *not there*, *refused* and *not recorded* all mean that another source is tried next."""
+
+from __future__ import annotations
+
+from nvdiag.host import Absent, FileStat, Host
+from nvdiag.model.unknown import Unknown
+
+
+def text(host: Host, path: str) -> str | None:
+    """A file's text, or None for whatever reason. Only for sources that have an alternative or say nothing alone."""
+    try:
+        return host.read(path)
+    except Unknown:
+        return None
+
+
+def names(host: Host, path: str) -> tuple[str, ...]:
+    """The names in a folder, none for whatever reason."""
+    try:
+        return host.folder(path)
+    except Unknown:
+        return ()
+
+
+def stat(host: Host, path: str) -> FileStat | None:
+    """stat of a path, None for whatever reason."""
+    try:
+        return host.stat(path)
+    except Unknown:
+        return None
+
+
+def is_there(host: Host, path: str) -> bool:
+    """True where the path is certainly there."""
+    return stat(host, path) is not None
+
+
+def was_looked_at(host: Host, path: str) -> bool:
+    """True where a file was read or certainly is absent: a silent recording or a refusal is neither."""
+    try:
+        host.read(path)
+    except Absent:
+        return True
+    except Unknown:
+        return False
+    return True

@@ -1,0 +1,204 @@
+"""The host's contract: typed questions on top of one method, `look`, that a machine or a recording answers.
+
+`look` speaks the snapshot's JSON: a value, None for *looked and absent*, `{"error": NAME}` for *there and refused*.
+So a live run and its recording cannot drift apart: both pass through the same door, and all that parses is here.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from nvdiag.model.unknown import Unknown
+
+if TYPE_CHECKING:
+    from nvdiag.model.diagnosis import Source
+
+Json: TypeAlias = Any
+"""A value as `json.loads` makes it."""
+
+SECTIONS = ("files", "folders", "links", "stats", "opens", "modinfo", "elf", "commands", "probes", "env")
+
+_WORDS = {
+    "EACCES": "permission denied",
+    "EPERM": "operation not permitted",
+    "EIO": "input/output error",
+    "timeout": "no answer in time",
+    "too-large": "larger than nvdiag reads",
+    "hung": "no answer in time",
+    "crashed": "the child that asked crashed",
+}
+
+
+class Absent(Unknown):
+    """nvdiag looked, and it is not there."""
+
+
+class Refused(Unknown):
+    """It is there and could not be read; `error` is the errno's name (EACCES), `timeout`, `too-large`, `hung`, …"""
+
+    def __init__(self, what: str, error: str) -> None:
+        super().__init__(f"{what}: {_WORDS.get(error, error)}")
+        self.error = error
+
+
+class NotRecorded(Unknown):
+    """A snapshot says nothing about it, neither that it was there nor that it was absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """stat(2) of a path, links followed. `mode` is as ls prints it (crw-rw-rw-); `rdev` is (major, minor) of a node."""
+
+    mode: str
+    uid: int
+    gid: int
+    rdev: tuple[int, int] | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command left behind when it ended by itself; a signal N shows as exit -N, as subprocess has it."""
+
+    exit: int
+    stdout: str
+    stderr: str
+
+
+class Host(ABC):
+    """A machine, as far as it may be asked. Every answer is remembered, so one run sees one state of the machine."""
+
+    source: Source
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, str], Json] = {}
+
+    @abstractmethod
+    def look(self, section: str, key: str) -> Json:
+        """Answer one question of one of SECTIONS in the snapshot's form; NotRecorded where a recording is silent."""
+
+    def begin(self, probes: Iterable[str], seconds: float) -> None:
+        """Start these probes' children now, to be waited for when their answer is asked for.
+
+        `seconds` is the run's deadline counted from its start, unless the person gave another.
+        """
+
+    def recorded(self, section: str) -> tuple[str, ...]:
+        """What a recording has in a section: where to look besides the usual places. A live machine names nothing."""
+        return ()
+
+    def _get(self, section: str, key: str) -> Json:
+        if (section, key) not in self._answers:
+            self._answers[section, key] = self.look(section, key)
+        value = self._answers[section, key]
+        if value is None:
+            raise Absent(f"{key} is not there")
+        if isinstance(value, dict) and isinstance(value.get("error"), str) and section != "probes":
+            raise Refused(key, value["error"])
+        return value
+
+    def read(self, path: str) -> str:
+        """The text of a file, undecodable bytes replaced. Absent, Refused, NotRecorded."""
+        return str(self._get("files", path))
+
+    def folder(self, path: str) -> tuple[str, ...]:
+        """The names in a folder, sorted. Absent, Refused, NotRecorded."""
+        return tuple(str(name) for name in self._get("folders", path))
+
+    def link(self, path: str) -> str | None:
+        """Where a symbolic link points, as written in it; None where `path` is something else than a link."""
+        try:
+            return str(self._get("links", path))
+        except Refused as refused:
+            if refused.error == "EINVAL":
+                return None
+            raise
+
+    def stat(self, path: str) -> FileStat:
+        """Absent, Refused, NotRecorded."""
+        value = self._get("stats", path)
+        rdev = str(value.get("rdev", "")).partition(":")
+        size = value.get("size")
+        return FileStat(
+            mode=str(value.get("mode", "")),
+            uid=int(value.get("uid", 0)),
+            gid=int(value.get("gid", 0)),
+            rdev=(int(rdev[0]), int(rdev[2])) if _is_number(rdev[0]) and _is_number(rdev[2]) else None,
+            size=size if isinstance(size, int) else None,
+        )
+
+    def exists(self, path: str) -> bool:
+        """Whether a path is there, links followed. Refused, NotRecorded."""
+        try:
+            self._get("stats", path)
+        except Absent:
+            return False
+        return True
+
+    def open_error(self, node: str) -> str:
+        """The word "ok", or the name of the errno (EACCES, EPERM, …) that opening a device node gave in a child."""
+        return str(self._get("opens", node))
+
+    def modinfo(self, path: str) -> dict[str, str]:
+        """The fields of a kernel module's .modinfo, such as version and vermagic. Absent, Refused, NotRecorded."""
+        return {str(name): str(value) for name, value in self._get("modinfo", path).items()}
+
+    def elf(self, path: str) -> dict[str, Json]:
+        """The head of an ELF file: `class` (32 or 64), `machine` (x86-64, aarch64, …), `size` in bytes."""
+        return dict(self._get("elf", path))
+
+    def elf_dynamic(self, path: str) -> dict[str, Json]:
+        """What takes a real ELF reader: `soname`, `exports` (count), `fwd_compatibility` (text of NVIDIA's note)."""
+        return dict(self._get("elf", f"{path} dynamic"))
+
+    def run(self, *argv: str) -> CommandResult:
+        """Run a helper command that changes nothing. Absent where there is no such program; Refused("timeout")."""
+        value = self._get("commands", shlex.join(argv))
+        return CommandResult(int(value["exit"]), str(value.get("stdout", "")), str(value.get("stderr", "")))
+
+    def lines_with(self, text: str, path: str) -> tuple[str, ...]:
+        """The lines of a long file that contain `text`; recorded as the `grep` command that would print them."""
+        return tuple(self.run("grep", "-F", text, path).stdout.splitlines())
+
+    def env(self, name: str) -> str | None:
+        """A variable of the environment that is looked at; only names that `nvdiag.host.environment` allows."""
+        try:
+            return str(self._get("env", name))
+        except Absent:
+            return None
+
+    def probe(self, name: str) -> dict[str, Json]:
+        """A probe's JSON document. One that hung or crashed carries `error` beside what it had answered till then."""
+        return dict(self._get("probes", name))
+
+    def resolve(self, path: str) -> str:
+        """Follow links of the last component, and of the first (/lib to /usr/lib), to the file's own path."""
+        for _ in range(40):
+            path = self._merged(posixpath.normpath(path))
+            try:
+                target = self.link(path)
+            except Unknown:
+                return path
+            if target is None:
+                return path
+            path = posixpath.join(posixpath.dirname(path), target)
+        return path
+
+    def _merged(self, path: str) -> str:
+        first, _, rest = path[1:].partition("/")
+        if first not in ("lib", "lib64", "bin", "sbin") or not rest:
+            return path
+        try:
+            target = self.link(f"/{first}")
+        except Unknown:
+            return path
+        return path if target is None else posixpath.normpath(posixpath.join("/", target, rest))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 12

@@ -1,0 +1,22 @@
+"""Which variables of the environment nvdiag may read at all: what is not named here cannot end up in a report."""
+
+from __future__ import annotations
+
+ALLOWED_NAMES = frozenset(
+    {
+        "CONDA_PREFIX",
+        "KUBERNETES_SERVICE_HOST",
+        "LD_LIBRARY_PATH",
+        "LD_PRELOAD",
+        "PATH",
+        "VIRTUAL_ENV",
+        "WSL_DISTRO_NAME",
+        "container",
+    }
+)
+ALLOWED_PREFIXES = ("CUDA_", "NVIDIA_", "NCCL_", "SLURM_JOB_GPUS")
+
+
+def may_read(name: str) -> bool:
+    """True for a variable that says something about GPUs or the loader and holds no secret by convention."""
+    return name in ALLOWED_NAMES or name.startswith(ALLOWED_PREFIXES)

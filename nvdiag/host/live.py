@@ -1,0 +1,221 @@
+"""The machine that nvdiag runs on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import stat
+import time
+from collections.abc import Callable, Iterable
+
+from nvdiag.host import children, environment
+from nvdiag.host.base import Host, Json, NotRecorded
+from nvdiag.model.diagnosis import Source
+
+MAX_FILE = 2 * 1024 * 1024
+COMMAND_SECONDS = 5.0
+DRIVER_FILES = "/proc/driver/nvidia"
+PROGRAM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/run/current-system/sw/bin")
+"""Where helper programs are looked up: never along PATH, which in a CI job or as root may hold anything."""
+
+
+class LiveHost(Host):
+    """Asks this machine. `deadline` is in seconds from now; None lets `begin` decide."""
+
+    def __init__(self, deadline: float | None = None) -> None:
+        super().__init__()
+        self._started = time.monotonic()
+        self._given = deadline
+        self._until = self._started + (10.0 if deadline is None else deadline)
+        self._probes: dict[str, Probing] = {}
+        self._ask: dict[str, Callable[[str], Json]] = {
+            "files": self._file,
+            "folders": self._folder,
+            "links": os.readlink,
+            "stats": _stat,
+            "opens": self._open,
+            "modinfo": self._modinfo,
+            "elf": _elf,
+            "commands": self._command,
+            "probes": self._probe,
+            "env": self._variable,
+        }
+        now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+        self.source = Source(kind="live", name=os.uname().nodename, captured_at=now)
+
+    def begin(self, probes: Iterable[str], seconds: float) -> None:
+        if self._given is None:
+            self._until = self._started + seconds
+        for name in probes:
+            if name not in self._probes:
+                self._probes[name] = Probing(name)
+
+    def look(self, section: str, key: str) -> Json:
+        try:
+            return self._ask[section](key)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            return {"error": errno.errorcode.get(error.errno or 0, "EIO")}
+        except ValueError:  # a NUL byte in a path
+            return {"error": "EINVAL"}
+
+    def _file(self, path: str) -> Json:
+        if path.startswith(DRIVER_FILES):
+            return self._of_driver("files", path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return {"error": "EINVAL"}
+            data = b""
+            while len(data) <= MAX_FILE and (chunk := os.read(descriptor, MAX_FILE + 1 - len(data))):
+                data += chunk
+        finally:
+            os.close(descriptor)
+        return {"error": "too-large"} if len(data) > MAX_FILE else data.decode("utf-8", "replace")
+
+    def _folder(self, path: str) -> Json:
+        if path.startswith(DRIVER_FILES):
+            return self._of_driver("folders", path)
+        return sorted(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in os.listdir(path))
+
+    def _of_driver(self, section: str, path: str) -> Json:
+        """What is below /proc/driver/nvidia takes the driver's power lock, so a child reads it."""
+        if not os.path.isdir(DRIVER_FILES):
+            return None
+        document = self._probe("driver-files")
+        if path in document.get(section, {}):
+            return document[section][path]
+        if isinstance(document.get("error"), str):
+            return {"error": document["error"]}
+        raise NotRecorded(f"{path} is not among what nvdiag reads")
+
+    def _open(self, node: str) -> Json:
+        name = next((name for name in self._probes if name.startswith("nodes ") and node in shlex.split(name)), None)
+        document = self._probe(name or shlex.join(["nodes", node]))
+        if node in document.get("opens", {}):
+            return document["opens"][node]
+        return {"error": str(document.get("error", "hung"))}
+
+    def _modinfo(self, path: str) -> Json:
+        from nvdiag.host import modinfo
+
+        os.stat(path)
+        listing = self._command(shlex.join(["modinfo", path]))
+        if listing is not None and listing.get("exit") == 0:
+            return modinfo.parse_listing(listing["stdout"])
+        try:
+            return modinfo.read_module(path)
+        except modinfo.Unreadable as error:
+            return {"error": str(error)}
+
+    def _command(self, key: str) -> Json:
+        argv = shlex.split(key)
+        if argv[:2] == ["grep", "-F"] and len(argv) == 4:
+            return _grep(argv[2], argv[3])
+        if argv == ["uname", "-m"]:
+            return {"exit": 0, "stdout": f"{os.uname().machine}\n", "stderr": ""}
+        program = _program(argv[0])
+        if program is None:
+            return None
+        if os.geteuid() == 0 and _others_may_write(program):
+            return {"error": "others may write to this program, so root does not run it"}
+        env = {"PATH": ":".join(PROGRAM_FOLDERS), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
+        until = min(self._until, time.monotonic() + COMMAND_SECONDS)
+        outcome, out, err = children.run([program, *argv[1:]], env, until)
+        if isinstance(outcome, children.Overdue):
+            return {"error": "timeout"}
+        return {
+            "exit": outcome.code,
+            "stdout": out.decode("utf-8", "replace"),
+            "stderr": err.decode("utf-8", "replace"),
+        }
+
+    def _probe(self, name: str) -> dict[str, Json]:
+        if name not in self._probes:
+            self._probes[name] = Probing(name)
+        return self._probes[name].answer(self._until)
+
+    def _variable(self, name: str) -> Json:
+        if not environment.may_read(name):
+            raise LookupError(f"{name} is not a variable that nvdiag may read")
+        return os.environ.get(name)
+
+
+class Probing:
+    """A probe's child, forked before this process has any thread, and its answer once it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        from nvdiag.probes import child
+
+        self._answer: dict[str, Json] | None = None
+        self._memory = children.memory_file("probe")
+        self._started = time.monotonic()
+        self.pid = child.start(name, self._memory)
+
+    def answer(self, until: float) -> dict[str, Json]:
+        """The probe's document; with `error` where the child hung, crashed or failed. Waits until `until`."""
+        if self._answer is None:
+            outcome = children.wait(self.pid, until)
+            self._answer = self._reading(outcome)
+            os.close(self._memory)
+        return self._answer
+
+    def _reading(self, outcome: children.Ended | children.Overdue) -> dict[str, Json]:
+        from nvdiag.probes import child
+
+        document, stage, spoke = child.last_words(children.last_written(self._memory))
+        waited = time.monotonic() - self._started
+        if isinstance(outcome, children.Overdue):
+            return {
+                **document,
+                "error": "hung",
+                "stage": stage,
+                "state": outcome.state,
+                "left_behind": outcome.survived_kill,
+                "silent_seconds": round(max(0.0, waited - spoke), 1),
+            }
+        if outcome.code < 0:
+            return {**document, "error": "crashed", "stage": stage, "signal": child.signal_name(-outcome.code)}
+        if outcome.code > 0:
+            return {**document, "error": "failed", "stage": stage, "exit": outcome.code}
+        return document
+
+
+def _program(name: str) -> str | None:
+    candidates = [name] if name.startswith("/") else [f"{folder}/{name}" for folder in PROGRAM_FOLDERS]
+    return next((path for path in candidates if os.access(path, os.X_OK) and not os.path.isdir(path)), None)
+
+
+def _others_may_write(program: str) -> bool:
+    real = os.path.realpath(program)
+    return any(os.stat(path).st_mode & (stat.S_IWGRP | stat.S_IWOTH) for path in (real, os.path.dirname(real)))
+
+
+def _grep(text: str, path: str) -> Json:
+    """What `grep -F TEXT PATH` prints, read line by line: a long file costs neither memory nor a process."""
+    from nvdiag.host.elf import regular_only
+
+    wanted = text.encode()
+    with open(path, "rb", opener=regular_only) as file:
+        lines = iter(lambda: file.readline(MAX_FILE), b"")
+        hits = [line.decode("utf-8", "replace") for line in lines if wanted in line]
+    return {"exit": 0 if hits else 1, "stdout": "".join(hits), "stderr": ""}
+
+
+def _stat(path: str) -> Json:
+    found = os.stat(path)
+    answer: dict[str, Json] = {"mode": stat.filemode(found.st_mode), "uid": found.st_uid, "gid": found.st_gid}
+    if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
+        answer["rdev"] = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+    elif stat.S_ISREG(found.st_mode):
+        answer["size"] = found.st_size
+    return answer
+
+
+def _elf(key: str) -> Json:
+    from nvdiag.host import elf
+
+    path, dynamic, _ = key.partition(" dynamic") if key.endswith(" dynamic") else (key, "", "")
+    return elf.read_dynamic(path) if dynamic else elf.read_head(path)

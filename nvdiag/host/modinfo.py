@@ -1,0 +1,126 @@
+"""The fields of a kernel module's .modinfo section: from modinfo's listing, or from the file where kmod is absent.
+
+The section is NAME=value strings ended by NUL (include/linux/moduleparam.h, `__MODULE_INFO`). A compressed module is
+read as a stream: only the section itself is ever held in memory.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import IO, Any, cast
+
+from nvdiag.host.elf import regular_only
+
+KEPT = frozenset(
+    {"version", "license", "vermagic", "srcversion", "name", "signer", "sig_id", "sig_key", "sig_hashalgo", "signed"}
+)
+"""The fields that speak of release, flavour and origin; hundreds of alias and parm lines are left out."""
+
+_SIGNED = b"~Module signature appended~\n"
+"""What the kernel's sign-file writes at the very end of a signed module (scripts/sign-file.c)."""
+
+
+_WINDOW = 1 << 20
+
+
+class Unreadable(Exception):
+    """The module file could not be read; `str()` is the reason."""
+
+
+def parse_listing(text: str) -> dict[str, str]:
+    """The fields of `modinfo FILE`, whose lines are `name:   value`."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        match = re.fullmatch(r"([a-z_]{1,40}):\s*(.*)", line)
+        if match and match[1] in KEPT:
+            fields.setdefault(match[1], match[2].strip())
+    return fields
+
+
+def parse_section(data: bytes) -> dict[str, str]:
+    """The fields of the .modinfo section itself."""
+    fields: dict[str, str] = {}
+    for entry in data.split(b"\0"):
+        name, equals, value = entry.partition(b"=")
+        key = name.decode("ascii", "replace")
+        if equals and key in KEPT:
+            fields.setdefault(key, value.decode("utf-8", "replace"))
+    return fields
+
+
+def read_module(path: str) -> dict[str, str]:
+    """The fields of a .ko, .ko.gz, .ko.xz or .ko.zst file. OSError as open gives it; Unreadable with the reason."""
+    from gzip import BadGzipFile
+
+    from elftools.elf.elffile import ELFFile
+
+    with _stream(path) as stream:
+        try:
+            section = ELFFile(stream).get_section_by_name(".modinfo")
+            if section is None:
+                raise Unreadable("the file has no .modinfo section")
+            fields = parse_section(section.data())
+            fields["signed"] = "yes" if _ends_signed(stream) else "no"
+        except Unreadable:
+            raise
+        except Exception as error:  # decompressors and pyelftools raise about anything on a damaged file
+            if isinstance(error, OSError) and not isinstance(error, BadGzipFile):
+                raise
+            raise Unreadable("the module file is damaged") from error
+    return fields
+
+
+def _ends_signed(stream: IO[bytes]) -> bool:
+    tail = b""
+    stream.seek(0)
+    while chunk := stream.read(1 << 20):
+        tail = (tail + chunk)[-len(_SIGNED) :]
+    return tail == _SIGNED
+
+
+def _stream(path: str) -> IO[bytes]:
+    """The module's bytes. A step back in a compressed file unpacks it again from its start.
+
+    pyelftools goes to and fro between the section headers and their names, which lie beside each other: the window is
+    wide enough to hold both.
+    """
+    raw = open(path, "rb", opener=regular_only)  # noqa: SIM115
+    if not path.endswith((".xz", ".gz", ".zst")):
+        return raw
+    try:
+        unpacked = _unpacker(path)(raw)
+    except BaseException:
+        raw.close()
+        raise
+    return io.BufferedReader(cast("io.RawIOBase", unpacked), _WINDOW)
+
+
+def _unpacker(path: str) -> Callable[[IO[bytes]], Any]:
+    if path.endswith(".xz"):
+        try:
+            import lzma
+        except ImportError:
+            raise Unreadable("compressed with xz, and neither modinfo (kmod) nor a Python with lzma is here") from None
+        return lzma.LZMAFile
+    if path.endswith(".gz"):
+        import gzip
+
+        return lambda raw: gzip.GzipFile(fileobj=raw)
+    unpack: Callable[[IO[bytes]], Any] = _zstd().ZstdFile
+    return unpack
+
+
+def _zstd() -> Any:
+    try:
+        from compression import zstd  # Python 3.14 and later
+    except ImportError:
+        try:
+            from backports import zstd
+        except ImportError:
+            raise Unreadable(
+                "compressed with zstd, and neither modinfo (kmod) nor a Python that reads zstd is here"
+                " (pip install 'nvdiag[zstd]')"
+            ) from None
+    return zstd

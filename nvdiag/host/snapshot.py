@@ -1,0 +1,93 @@
+"""A recorded machine: answers what was recorded, and says so where nothing was."""
+
+from __future__ import annotations
+
+import json
+
+from nvdiag.host.base import SECTIONS, Host, Json, NotRecorded
+from nvdiag.model.diagnosis import Source
+
+FORMAT = 1
+MAX_BYTES = 64 * 1024 * 1024
+
+
+class NotASnapshot(ValueError):
+    """The input is not a snapshot that this release reads; `str()` is one clear line."""
+
+
+class SnapshotHost(Host):
+    """Replays a snapshot document. A key that is not in it is NotRecorded, never absence."""
+
+    def __init__(self, document: dict[str, Json], name: str) -> None:
+        super().__init__()
+        self.document = document
+        self.source = Source(kind="snapshot", name=name, captured_at=str(document.get("captured_at", "")))
+
+    def recorded(self, section: str) -> tuple[str, ...]:
+        recorded = self.document.get(section)
+        return tuple(recorded) if isinstance(recorded, dict) else ()
+
+    def look(self, section: str, key: str) -> Json:
+        recorded = self.document.get(section)
+        if not isinstance(recorded, dict) or key not in recorded:
+            raise NotRecorded(f"the snapshot does not say anything about {key}")
+        value = recorded[key]
+        if value is not None and not _fits(section, value):
+            raise NotRecorded(f"the snapshot's entry for {key} is not of the form that {section} have")
+        return value
+
+
+def _fits(section: str, value: Json) -> bool:
+    if isinstance(value, dict) and isinstance(value.get("error"), str):
+        return True
+    match section:
+        case "files" | "links" | "opens" | "env":
+            return isinstance(value, str)
+        case "folders":
+            return isinstance(value, list)
+        case "commands":
+            return isinstance(value, dict) and isinstance(value.get("exit"), int)
+        case "stats":
+            return isinstance(value, dict) and all(isinstance(value.get(name, 0), int) for name in ("uid", "gid"))
+        case _:
+            return isinstance(value, dict)
+
+
+def parse(data: bytes, name: str) -> SnapshotHost:
+    """Read a snapshot, plain or gzip. NotASnapshot for anything else, for a newer format and for absurd sizes."""
+    if data[:2] == b"\x1f\x8b":
+        data = _gunzip(data, name)
+    if len(data) > MAX_BYTES:
+        raise NotASnapshot(f"{name}: larger than {MAX_BYTES // 2**20} MiB, which no snapshot is")
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise NotASnapshot(f"{name}: not a snapshot: it is not JSON") from error
+    version = document.get("nvdiag_snapshot") if isinstance(document, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise NotASnapshot(f"{name}: not a snapshot: it has no number at nvdiag_snapshot")
+    if version > FORMAT:
+        raise NotASnapshot(
+            f"{name}: a snapshot of format {version}; this nvdiag reads up to {FORMAT}: a newer one is needed"
+        )
+    wrong = [section for section in SECTIONS if not isinstance(document.get(section, {}), dict)]
+    if wrong:
+        raise NotASnapshot(f"{name}: not a snapshot: {wrong[0]} is not an object")
+    return SnapshotHost(document, name)
+
+
+def load(path: str) -> SnapshotHost:
+    """Read a snapshot from a file. OSError as open(2) gives it, NotASnapshot."""
+    with open(path, "rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    return parse(data, path)
+
+
+def _gunzip(data: bytes, name: str) -> bytes:
+    import zlib
+
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        return unpacker.decompress(data, MAX_BYTES + 1)
+    except zlib.error as error:
+        raise NotASnapshot(f"{name}: not a snapshot: a damaged gzip file") from error

@@ -1,0 +1,1 @@
+"""What is known beforehand: tables of releases and errors, each row with its source, and a page for each finding."""

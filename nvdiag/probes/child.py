@@ -1,0 +1,114 @@
+"""The child side of a probe: forked, confined, and speaking one JSON document that grows line by line.
+
+Before each call that may hang or crash the child writes what it knows so far and the name of the call. So whatever
+becomes of it, the parent has every answer up to there and can name the call that took the child away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeAlias
+
+Json: TypeAlias = Any
+Say: TypeAlias = Callable[[str, dict[str, Json]], None]
+"""`say(stage, document)`: "I am about to call `stage`; this is what I know"."""
+
+PROBES = {
+    "nvml": "nvdiag.probes.nvml",
+    "cuda": "nvdiag.probes.cuda",
+    "nodes": "nvdiag.probes.nodes",
+    "driver-files": "nvdiag.probes.driver_files",
+    "dlopen": "nvdiag.probes.dlopen",
+}
+"""Probe names and the modules whose `run(arguments, say)` answers. `dlopen libcudart.so.12` carries an argument."""
+
+VENDOR = frozenset({"nvml", "cuda", "dlopen"})
+"""The probes that run code which is not nvdiag's own: those are confined."""
+
+
+def start(name: str, memory: int) -> int:
+    """Fork a child that runs probe `name` and writes to the memory file `memory`; its process id."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it is where the process was started with that stream closed
+            stream.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        code = _live(name, memory)
+    finally:
+        os._exit(code)
+
+
+def last_words(written: bytes) -> tuple[dict[str, Json], str, float]:
+    """The last whole line that a child wrote: document, stage, and when it spoke in seconds after its start.
+
+    `written` may begin within a line, where a child wrote more than is kept.
+    """
+    for line in reversed(written.split(b"\n")[:-1]):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        return entry["document"], entry["stage"], entry["seconds"]
+    return {}, "start", 0.0
+
+
+def signal_name(number: int) -> str:
+    """SIGSEGV for 11; "signal 99" for a number that has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _live(name: str, memory: int) -> int:
+    """The child's whole life; its exit code. Nothing of the parent's is used after this: no flush, no atexit."""
+    started = time.monotonic()
+    os.setsid()
+    _silence()
+    kind, *arguments = shlex.split(name)
+
+    said: tuple[str, dict[str, Json]] = "start", {}
+
+    def say(stage: str, document: dict[str, Json]) -> None:
+        nonlocal said
+        said = stage, document
+        entry = {"stage": stage, "seconds": round(time.monotonic() - started, 3), "document": document}
+        os.write(memory, json.dumps(entry).encode() + b"\n")
+
+    try:
+        say("import", {})
+        if kind in VENDOR:
+            from nvdiag.probes import confine
+
+            confine.confine()
+        run = import_module(PROBES[kind]).run
+        say("end", run(arguments, say))
+    except MemoryError:
+        return 71
+    except Exception as error:  # the parent turns it into a finding; a traceback would go nowhere
+        stage, document = said
+        say(f"{stage}: {type(error).__name__}: {error}"[:300], document)
+        return 72
+    return 0
+
+
+def _silence() -> None:
+    """No input, no output of vendor code on the person's terminal, no core file, default signals."""
+    import resource
+
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)

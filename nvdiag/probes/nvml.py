@@ -1,0 +1,144 @@
+"""What NVML answers, through NVIDIA's own binding `pynvml` (package nvidia-ml-py).
+
+NVML error numbers are those of nvml.h; they stand beside the values, never among them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+from nvdiag.probes.child import Json, Say
+from nvdiag.probes.dlopen import library_path, load
+
+SONAME = "libnvidia-ml.so.1"
+
+
+def run(arguments: list[str], say: Say) -> dict[str, Json]:
+    """The document: library, dlopen_error, nvml_version, init (number), driver_version, devices, … as far as it got."""
+    document: dict[str, Json] = {}
+    say(f"dlopen {SONAME}", document)
+    library, error = load(SONAME)
+    if library is None:
+        return {**document, "dlopen_error": error}
+    document["library"] = library_path(SONAME)
+    say("nvmlSystemGetNVMLVersion", document)
+    document["nvml_version"] = _version_before_init(library)
+    say("import pynvml", document)
+    import pynvml
+
+    say("nvmlInit", document)
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as failure:
+        return {**document, "init": failure.value, "init_text": str(failure)}
+    document["init"] = 0
+    try:
+        _system(pynvml, document, say)
+        _devices(pynvml, document, say)
+    finally:
+        say("nvmlShutdown", document)
+        pynvml.nvmlShutdown()
+    return document
+
+
+def _version_before_init(library: ctypes.CDLL) -> str | None:
+    """NVML's own release as "12.550.163.01"; None on 470 and older, which want to be initialised first."""
+    try:
+        ask = library.nvmlSystemGetNVMLVersion
+    except AttributeError:
+        return None
+    text = ctypes.create_string_buffer(80)
+    return text.value.decode("ascii", "replace") if ask(text, ctypes.c_uint(80)) == 0 else None
+
+
+class _Asking:
+    """Asks one thing after another and keeps answers and NVML's error numbers apart."""
+
+    def __init__(self, pynvml: Any, before: Callable[[str], None]) -> None:
+        self.pynvml = pynvml
+        self.before = before
+        self.values: dict[str, Json] = {}
+        self.errors: dict[str, int] = {}
+
+    def ask(
+        self, name: str, function: str, *arguments: object, take: Callable[[Any], Json] = lambda value: value
+    ) -> None:
+        """Call pynvml's `function` and keep `take(answer)` as `name`, or the error's number."""
+        self.before(function)
+        try:
+            self.values[name] = take(getattr(self.pynvml, function)(*arguments))
+        except self.pynvml.NVMLError as error:
+            self.errors[name] = error.value
+        except UnicodeDecodeError:
+            self.errors[name] = self.pynvml.NVML_ERROR_UNKNOWN
+
+
+def _system(pynvml: Any, document: dict[str, Json], say: Say) -> None:
+    asking = _Asking(pynvml, lambda call: say(call, document))
+    asking.ask("driver_version", "nvmlSystemGetDriverVersion", take=_text)
+    asking.ask("nvml_version", "nvmlSystemGetNVMLVersion", take=_text)
+    asking.ask("cuda_driver_version", "nvmlSystemGetCudaDriverVersion_v2")
+    asking.ask("count", "nvmlDeviceGetCount")
+    document.update(asking.values)
+    if asking.errors:
+        document["errors"] = asking.errors
+
+
+def _devices(pynvml: Any, document: dict[str, Json], say: Say) -> None:
+    devices: list[Json] = []
+    document["devices"] = devices
+    for index in range(document.get("count") or 0):
+        call = f"nvmlDeviceGetHandleByIndex({index})"
+        say(call, document)
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        except pynvml.NVMLError as error:
+            devices.append({"index": index, "handle": error.value, "handle_text": str(error)})
+            continue
+        asking = _Asking(pynvml, lambda call, index=index: say(f"{call}({index})", document))  # type: ignore[misc]
+        asking.values.update(index=index, handle=0, errors=asking.errors)
+        devices.append(asking.values)
+        _device(asking, handle)
+
+
+def _device(asking: _Asking, handle: object) -> None:
+    """Ask everything of one GPU; the values grow in place, so that a crash half-way loses none of them."""
+    ask = asking.ask
+    ask("name", "nvmlDeviceGetName", handle, take=_text)
+    ask("uuid", "nvmlDeviceGetUUID", handle, take=_text)
+    ask("pci", "nvmlDeviceGetPciInfo", handle, take=lambda info: _text(info.busId))
+    ask("minor", "nvmlDeviceGetMinorNumber", handle)
+    ask(
+        "memory_bytes", "nvmlDeviceGetMemoryInfo", handle,
+        take=lambda memory: {"total": memory.total, "used": memory.used, "free": memory.free},
+    )  # fmt: skip
+    ask("compute_capability", "nvmlDeviceGetCudaComputeCapability", handle, take=lambda pair: f"{pair[0]}.{pair[1]}")
+    ask("utilisation_percent", "nvmlDeviceGetUtilizationRates", handle, take=lambda rates: rates.gpu)
+    ask("temperature_celsius", "nvmlDeviceGetTemperature", handle, asking.pynvml.NVML_TEMPERATURE_GPU)
+    ask("power_milliwatts", "nvmlDeviceGetPowerUsage", handle)
+    ask("power_limit_milliwatts", "nvmlDeviceGetEnforcedPowerLimit", handle)
+    ask("mig_mode", "nvmlDeviceGetMigMode", handle, take=lambda modes: modes[0])
+    ask("compute_processes", "nvmlDeviceGetComputeRunningProcesses", handle, take=_processes)
+    ask("graphics_processes", "nvmlDeviceGetGraphicsRunningProcesses", handle, take=_processes)
+
+
+def _processes(found: list[Any]) -> list[Json]:
+    return [
+        {"pid": process.pid, "memory_bytes": process.usedGpuMemory, "name": _process_name(process.pid)}
+        for process in found
+    ]
+
+
+def _process_name(pid: int) -> str | None:
+    """comm of a process: unlike cmdline it never waits for the process's memory lock."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

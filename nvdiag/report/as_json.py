@@ -1,0 +1,297 @@
+"""The JSON report, schema_version 1. Additive only: `schema.json` beside this file is the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from nvdiag import __version__
+from nvdiag.facts.boot import NextBootKernel
+from nvdiag.facts.libraries import DriverLibraries, LibraryChoice, LibraryCopy
+from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
+from nvdiag.facts.modules import KernelModules, LoadedModule, VersionFile
+from nvdiag.facts.nodes import DeviceNodes, NodeAccess
+from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.pci import PciGpus
+from nvdiag.facts.probing import CudaAnswer, DriverCuda, NvmlAnswer, NvmlDevice
+from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
+from nvdiag.facts.toolkits import Toolkits
+from nvdiag.model.diagnosis import Diagnosis, Ranked
+from nvdiag.model.finding import Severity
+from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.report.shown import fact
+
+SCHEMA_VERSION = 1
+Json = Any
+
+
+def render(diagnosis: Diagnosis, areas: Mapping[str, str], fail_on: Severity, strict: bool) -> str:
+    """The report as text with a final newline. `areas` maps finding ids to their areas."""
+    return json.dumps(document(diagnosis, areas, fail_on, strict), indent=1, ensure_ascii=True) + "\n"
+
+
+def document(diagnosis: Diagnosis, areas: Mapping[str, str], fail_on: Severity, strict: bool) -> dict[str, Json]:
+    """The report as the value that the schema describes."""
+    source = diagnosis.source
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "nvdiag", "version": __version__},
+        "source": {"kind": source.kind, "name": source.name, "captured_at": source.captured_at},
+        "verdict": diagnosis.verdict(fail_on, strict).value,
+        "exit_code": diagnosis.exit_code(fail_on, strict),
+        "seconds": round(diagnosis.seconds, 3),
+        "findings": [_finding(ranked, areas) for ranked in diagnosis.findings],
+        "checks": [
+            {
+                "name": one.name,
+                "area": one.area,
+                "status": one.status.value,
+                "reason": one.reason,
+                "seconds": round(one.seconds, 4),
+            }
+            for one in diagnosis.checks
+        ],
+        "facts": _facts(diagnosis.facts),
+    }
+
+
+def _finding(ranked: Ranked, areas: Mapping[str, str]) -> dict[str, Json]:
+    finding = ranked.finding
+    return {
+        "key": finding.key,
+        "id": finding.id,
+        "subject": finding.subject,
+        "area": areas.get(finding.id, "engine"),
+        "severity": finding.severity.value,
+        "confidence": finding.confidence.value,
+        "class": finding.kind.value,
+        "title": finding.title,
+        "detail": finding.detail,
+        "evidence": [{"source": one.source, "excerpt": one.excerpt} for one in finding.evidence],
+        "remedies": [
+            {
+                "summary": remedy.summary,
+                "commands": list(remedy.commands),
+                "risk": remedy.risk.value,
+                "needs_root": remedy.needs_root,
+                "reboots": remedy.reboots,
+                "prediction": remedy.prediction,
+            }
+            for remedy in finding.remedies
+        ],
+        "caused_by": ranked.caused_by,
+        "links": list(finding.links),
+    }
+
+
+def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
+    return {
+        "system": _system(facts),
+        "kernel": {
+            "release": _or_why(fact(facts, RunningKernel), lambda kernel: kernel.release.text),
+            "next_boot": _or_why(
+                fact(facts, NextBootKernel), lambda kernel: {"release": kernel.release.text, "how": kernel.how}
+            ),
+        },
+        "driver": _driver(facts),
+        "gpus": _gpus(fact(facts, PciGpus), fact(facts, NvmlAnswer)),
+        "libraries": _or_why(
+            fact(facts, DriverLibraries),
+            lambda libraries: {
+                "libnvidia-ml": _choice(libraries.nvml),
+                "libcuda": _choice(libraries.libcuda),
+            },
+        ),
+        "toolkits": _or_why(
+            fact(facts, Toolkits),
+            lambda toolkits: [
+                {
+                    "root": one.root,
+                    "version": one.version.text if one.version else None,
+                    "source": one.source,
+                    "found_by": list(one.found_by),
+                    "nvcc": one.nvcc,
+                }
+                for one in toolkits.found
+            ],
+        ),
+        "container": _or_why(fact(facts, Surroundings), lambda around: {"engine": around.container}),
+        "packages": _or_why(
+            fact(facts, DriverPackages),
+            lambda packages: [
+                {"name": one.name, "version": one.version, "state": one.state} for one in packages.packages
+            ],
+        ),
+    }
+
+
+def _or_why(value: Any, show: Any) -> Json:
+    """The shown fact, or `{"unknown": reason}` or `{"not_applicable": reason}`."""
+    if isinstance(value, NotApplicable):
+        return {"not_applicable": str(value)}
+    if isinstance(value, Unknown):
+        return {"unknown": str(value)}
+    return show(value)
+
+
+def _system(facts: Mapping[type[object], object]) -> dict[str, Json]:
+    return {
+        "distribution": _or_why(
+            fact(facts, Distribution),
+            lambda one: {"id": one.id, "version": one.version, "name": one.name, "family": one.family.value},
+        ),
+        "booted_at": _or_why(fact(facts, BootTime), lambda boot: boot.iso),
+        "surroundings": _or_why(
+            fact(facts, Surroundings),
+            lambda one: {
+                "container": one.container,
+                "sandbox": one.sandbox,
+                "virtual_machine": one.virtual_machine,
+                "wsl": one.wsl,
+                "tegra": one.tegra,
+                "driver_root": one.driver_root,
+                "evidence": [{"source": seen.source, "excerpt": seen.excerpt} for seen in one.evidence],
+            },
+        ),
+    }
+
+
+def _driver(facts: Mapping[type[object], object]) -> dict[str, Json]:
+    return {
+        "modules": _or_why(
+            fact(facts, KernelModules), lambda modules: {one.name: _module(one) for one in modules.loaded}
+        ),
+        "version_file": _or_why(fact(facts, VersionFile), lambda version: version.line),
+        "module_of_running_kernel": _or_why(fact(facts, RunningKernelModule), lambda disk: _file(disk.file)),
+        "module_of_next_boot": _or_why(fact(facts, NextBootModule), lambda following: _file(following.file)),
+        "device_nodes": _or_why(
+            fact(facts, DeviceNodes),
+            lambda nodes: {
+                path: {
+                    "mode": stat.mode,
+                    "uid": stat.uid,
+                    "gid": stat.gid,
+                    "rdev": f"{stat.rdev[0]}:{stat.rdev[1]}" if stat.rdev else None,
+                }
+                for path, stat in sorted(nodes.nodes.items())
+            },
+        ),
+        "opens": _or_why(fact(facts, NodeAccess), lambda access: dict(access.opens)),
+        "cuda": _or_why(fact(facts, DriverCuda), lambda cuda: {"version": cuda.version.text, "source": cuda.source}),
+        "nvml": _or_why(fact(facts, NvmlAnswer), _nvml),
+        "libcuda": _or_why(fact(facts, CudaAnswer), _cuda),
+    }
+
+
+def _module(module: LoadedModule) -> dict[str, Json]:
+    return {
+        "release": module.release.text if module.release else None,
+        "flavour": module.flavour.value if module.flavour else None,
+        "users": module.refcount,
+        "source": module.source,
+    }
+
+
+def _file(file: ModuleFile | None) -> Json:
+    if file is None:
+        return None
+    return {
+        "path": file.path,
+        "kernel": file.kernel.text,
+        "release": file.release.text if file.release else None,
+        "how": file.how,
+        "built_for": file.built_for,
+        "flavour": file.flavour.value if file.flavour else None,
+        "signer": file.signer,
+        "signed": file.signed,
+    }
+
+
+def _choice(choice: LibraryChoice) -> dict[str, Json]:
+    return {
+        "soname": choice.soname,
+        "taken": _copy(choice.taken) if choice.taken else None,
+        "copies": [_copy(copy) for copy in choice.copies],
+    }
+
+
+def _copy(copy: LibraryCopy) -> dict[str, Json]:
+    return {
+        "path": copy.path,
+        "file": copy.file,
+        "found_by": copy.found_by,
+        "kind": copy.kind.value,
+        "release": copy.release.text if copy.release else None,
+        "elf_class": copy.elf_class,
+        "machine": copy.machine,
+    }
+
+
+def _nvml(nvml: NvmlAnswer) -> dict[str, Json]:
+    return {
+        "library": nvml.library,
+        "dlopen_error": nvml.dlopen_error,
+        "release": nvml.release.text if nvml.release else None,
+        "init": nvml.init,
+        "init_text": nvml.init_text,
+        "driver": nvml.driver.text if nvml.driver else None,
+        "count": nvml.count,
+        "trouble": nvml.trouble,
+    }
+
+
+def _cuda(cuda: CudaAnswer) -> dict[str, Json]:
+    return {
+        "library": cuda.library,
+        "dlopen_error": cuda.dlopen_error,
+        "version": cuda.version.text if cuda.version else None,
+        "init": cuda.init,
+        "init_name": cuda.init_name,
+        "count": cuda.count,
+        "trouble": cuda.trouble,
+    }
+
+
+def _gpus(pci: PciGpus | Unknown, nvml: NvmlAnswer | Unknown) -> Json:
+    """Each GPU once, by its PCI address: what the bus shows and, under `nvml`, what NVML says of it."""
+    if isinstance(pci, Unknown) and isinstance(nvml, Unknown):
+        return _or_why(pci, None)
+    devices = () if isinstance(nvml, Unknown) else nvml.devices
+    by_address = {device.address: device for device in devices if device.address}
+    gpus = () if isinstance(pci, Unknown) else pci.gpus
+    rows = [
+        {
+            "address": gpu.address,
+            "device_id": gpu.device_id,
+            "kernel_driver": gpu.driver,
+            "nvml": _device(by_address.pop(gpu.address)) if gpu.address in by_address else None,
+        }
+        for gpu in gpus
+    ]
+    unseen = [device for device in devices if not device.address or device.address in by_address]
+    return rows + [
+        {"address": device.address, "device_id": None, "kernel_driver": None, "nvml": _device(device)}
+        for device in unseen
+    ]
+
+
+def _device(device: NvmlDevice) -> dict[str, Json]:
+    return {
+        "index": device.index,
+        "handle_error": device.handle_error,
+        "name": device.name,
+        "uuid": device.uuid,
+        "minor": device.minor,
+        "memory_total_bytes": device.memory_total,
+        "memory_used_bytes": device.memory_used,
+        "compute_capability": device.compute_capability,
+        "utilisation_percent": device.utilisation,
+        "temperature_celsius": device.temperature,
+        "power_milliwatts": device.power,
+        "power_limit_milliwatts": device.power_limit,
+        "processes": None
+        if device.processes is None
+        else [{"pid": one.pid, "name": one.name, "memory_bytes": one.memory} for one in device.processes],
+        "nvml_errors": dict(device.errors),
+    }

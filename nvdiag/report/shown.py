@@ -1,0 +1,32 @@
+"""The facts that reports show whether or not a check took them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from nvdiag.facts.boot import NextBootKernel
+from nvdiag.facts.libraries import DriverLibraries
+from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
+from nvdiag.facts.modules import KernelModules, VersionFile
+from nvdiag.facts.nodes import DeviceNodes, NodeAccess
+from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.pci import PciGpus
+from nvdiag.facts.probing import CudaAnswer, DriverCuda, NvmlAnswer
+from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
+from nvdiag.facts.toolkits import Toolkits
+from nvdiag.model.unknown import Unknown
+
+SHOWN: tuple[type[object], ...] = (
+    RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, VersionFile, NextBootKernel,
+    NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer, CudaAnswer,
+    DriverCuda, DriverPackages,
+)  # fmt: skip
+
+_Fact = TypeVar("_Fact")
+
+
+def fact(facts: Mapping[type[object], object], kind: type[_Fact]) -> _Fact | Unknown:
+    """One fact of a diagnosis, or why it is unknown."""
+    value = facts.get(kind, Unknown("not collected in this run"))
+    return value if isinstance(value, (kind, Unknown)) else Unknown("not collected in this run")

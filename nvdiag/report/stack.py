@@ -1,0 +1,198 @@
+"""The stack: one row a layer from the GPU up to the toolkits, each with its version and where that was read.
+
+What does not fit comes from the findings, which name their layers; rows only show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryChoice
+from nvdiag.facts.module_files import NextBootModule
+from nvdiag.facts.modules import KernelModules
+from nvdiag.facts.pci import PciGpu, PciGpus
+from nvdiag.facts.probing import DriverCuda, NvmlAnswer, NvmlDevice
+from nvdiag.facts.system import Surroundings
+from nvdiag.facts.toolkits import Toolkits
+from nvdiag.model.diagnosis import Diagnosis
+from nvdiag.model.finding import Confidence, Layer, Severity
+from nvdiag.model.text import listed
+from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.report.shown import fact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One layer. `release` is what neighbours of the driver's stack are compared by; `mark` is ok, bad, unsure, …"""
+
+    layer: Layer
+    value: str
+    source: str = ""
+    release: str | None = None
+    mark: str = "none"
+
+
+def rows(diagnosis: Diagnosis) -> list[Row]:
+    """The rows of the stack, from the hardware up, with their marks."""
+    facts = diagnosis.facts
+    shown = [
+        *_gpus(facts),
+        _loaded(fact(facts, KernelModules)),
+        _next_boot(fact(facts, NextBootModule)),
+        *_libraries(fact(facts, DriverLibraries)),
+        _cuda(fact(facts, DriverCuda)),
+        *_toolkits(fact(facts, Toolkits)),
+    ]
+    return [_marked(row, diagnosis) for row in shown]
+
+
+def _marked(row: Row, diagnosis: Diagnosis) -> Row:
+    """bad or warn where a finding names the layer, ok where it has a value and none does, else what the row says."""
+    found = [ranked.finding for ranked in diagnosis.findings if row.layer in ranked.finding.layers]
+    sure = [finding for finding in found if finding.confidence is not Confidence.POSSIBLE]
+    if any(finding.severity is Severity.ERROR for finding in sure):
+        mark = "bad"
+    elif any(finding.severity is not Severity.INFO for finding in found):
+        mark = "warn"
+    else:
+        mark = "ok" if row.mark == "none" else row.mark
+    return Row(layer=row.layer, value=row.value, source=row.source, release=row.release, mark=mark)
+
+
+def _unsure(layer: Layer, why: Unknown) -> Row:
+    if isinstance(why, NotApplicable):
+        return Row(layer=layer, value=f"not looked at: {why}", mark="skipped")
+    return Row(layer=layer, value=f"cannot tell: {why}", mark="unsure")
+
+
+def _gpus(facts: Mapping[type[object], object]) -> Iterator[Row]:
+    gpus = fact(facts, PciGpus)
+    nvml = fact(facts, NvmlAnswer)
+    devices = {} if isinstance(nvml, Unknown) else {device.address: device for device in nvml.devices}
+    if isinstance(gpus, Unknown):
+        yield _unsure(Layer.GPU, gpus)
+        return
+    for gpu in gpus.gpus:
+        yield Row(
+            layer=Layer.GPU, value=_gpu(gpu, devices.get(gpu.address)), source=f"/sys/bus/pci/devices/{gpu.address}"
+        )
+    if not gpus.gpus:
+        around = fact(facts, Surroundings)
+        elsewhere = isinstance(around, Surroundings) and (around.wsl or around.tegra)
+        value = "through WSL or Tegra, not on a PCI bus" if elsewhere else "none on the PCI bus"
+        yield Row(layer=Layer.GPU, value=value, source="/sys/bus/pci/devices", mark="skipped")
+
+
+def _gpu(gpu: PciGpu, device: NvmlDevice | None) -> str:
+    name = device.name if device and device.name else f"10de:{gpu.device_id}"
+    return f"{name} at {gpu.address}, kernel driver {gpu.driver or 'none'}"
+
+
+def _loaded(modules: KernelModules | Unknown) -> Row:
+    if isinstance(modules, Unknown):
+        return _unsure(Layer.LOADED_MODULE, modules)
+    if modules.nvidia is None:
+        return Row(layer=Layer.LOADED_MODULE, value="not loaded", source="/sys/module/nvidia", mark="skipped")
+    release = modules.nvidia.release.text if modules.nvidia.release else None
+    flavour = f", {modules.nvidia.flavour.value}" if modules.nvidia.flavour else ""
+    return Row(
+        layer=Layer.LOADED_MODULE,
+        value=f"{release or 'without a release'}{flavour}",
+        source=modules.nvidia.source,
+        release=release,
+    )
+
+
+def _next_boot(following: NextBootModule | Unknown) -> Row:
+    if isinstance(following, Unknown):
+        return _unsure(Layer.NEXT_BOOT_MODULE, following)
+    if following.file is None:
+        return Row(
+            layer=Layer.NEXT_BOOT_MODULE, value=f"none for {following.kernel}", source="/lib/modules", mark="skipped"
+        )
+    release = following.file.release.text if following.file.release else None
+    return Row(
+        layer=Layer.NEXT_BOOT_MODULE,
+        value=f"{release or 'without a release'}, for {following.kernel}",
+        source=following.file.path,
+        release=release,
+    )
+
+
+def _libraries(libraries: DriverLibraries | Unknown) -> Iterator[Row]:
+    for layer, name in ((Layer.NVML, "nvml"), (Layer.LIBCUDA, "libcuda")):
+        if isinstance(libraries, Unknown):
+            yield _unsure(layer, libraries)
+        else:
+            yield _library(layer, getattr(libraries, name))
+
+
+def _library(layer: Layer, choice: LibraryChoice) -> Row:
+    if choice.taken is None:
+        others = f"; one lies in {choice.copies[0].path.rpartition('/')[0]}" if choice.copies else ""
+        return Row(layer=layer, value=f"not found by the loader{others}", source="ldconfig -p", mark="skipped")
+    copy = choice.taken
+    release = copy.release.text if copy.release else None
+    value = release or copy.kind.value
+    if copy.kind not in (Kind.DRIVER, Kind.UNVERSIONED) and release:
+        value = f"{release}, {copy.kind.value}"
+    elif release is None and copy.kind is not Kind.UNVERSIONED:
+        value = f"a {copy.kind.value}"
+    return Row(layer=layer, value=value, source=copy.path, release=release if copy.kind is Kind.DRIVER else None)
+
+
+def _cuda(cuda: DriverCuda | Unknown) -> Row:
+    if isinstance(cuda, Unknown):
+        return _unsure(Layer.CUDA_DRIVER, cuda)
+    return Row(layer=Layer.CUDA_DRIVER, value=cuda.version.text, source=cuda.source)
+
+
+def _toolkits(toolkits: Toolkits | Unknown) -> Iterator[Row]:
+    if isinstance(toolkits, Unknown):
+        yield _unsure(Layer.TOOLKITS, toolkits)
+        return
+    for toolkit in toolkits.found:
+        version = toolkit.version.text if toolkit.version else "of unknown version"
+        chosen = f", picked by {toolkit.chosen_by}" if toolkit.chosen_by else ""
+        yield Row(layer=Layer.TOOLKITS, value=f"{version}{chosen}", source=toolkit.root)
+    if not toolkits.found:
+        yield Row(layer=Layer.TOOLKITS, value="none found (none is needed to run CUDA programs)", mark="skipped")
+
+
+def status_lines(diagnosis: Diagnosis) -> list[str]:
+    """For each GPU that NVML answers for, one line: utilisation, memory, temperature, power, processes."""
+    nvml = fact(diagnosis.facts, NvmlAnswer)
+    return [] if isinstance(nvml, Unknown) else [_status(device) for device in nvml.devices]
+
+
+def _status(device: NvmlDevice) -> str:
+    if device.handle_error is not None:
+        return f"GPU {device.index}: NVML cannot reach it (error {device.handle_error})"
+    words = [
+        f"{device.utilisation} % busy" if device.utilisation is not None else "",
+        f"{_gib(device.memory_used)}/{_gib(device.memory_total)} GiB" if device.memory_total else "",
+        f"{device.temperature} °C" if device.temperature is not None else "",
+        f"{_watts(device)} W" if device.power is not None else "",
+        _processes(device),
+    ]
+    return f"GPU {device.index}: " + ", ".join(word for word in words if word)
+
+
+def _gib(amount: int | None) -> str:
+    return f"{(amount or 0) / 2**30:.1f}"
+
+
+def _watts(device: NvmlDevice) -> str:
+    limit = f"/{device.power_limit / 1000:.0f}" if device.power_limit else ""
+    return f"{(device.power or 0) / 1000:.0f}{limit}"
+
+
+def _processes(device: NvmlDevice) -> str:
+    if device.processes is None:
+        return ""
+    if not device.processes:
+        return "no process"
+    names = [one.name or f"pid {one.pid}" for one in device.processes]
+    shown = listed(names) if len(names) <= 3 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+    return f"{len(names)} process{'es' if len(names) > 1 else ''} ({shown})"

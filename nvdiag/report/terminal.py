@@ -1,0 +1,237 @@
+"""The terminal report: the stack, then the findings in the manner of rustc, then what could not be told."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+from nvdiag import __version__
+from nvdiag.facts.system import Distribution, RunningKernel
+from nvdiag.model.diagnosis import Diagnosis, Ranked, Status, Verdict
+from nvdiag.model.finding import Confidence, Evidence, Remedy, Severity
+from nvdiag.model.text import listed
+from nvdiag.report.printable import printable
+from nvdiag.report.shown import fact
+from nvdiag.report.stack import Row, rows, status_lines
+
+_LABEL_WIDTH = 20
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.INFO: "bold cyan"}
+_MARK_STYLES = {"ok": "green", "bad": "bold red", "warn": "yellow", "unsure": "magenta", "skipped": "dim"}
+_MARKS = {"ok": "✓", "bad": "✗", "warn": "!", "unsure": "?", "skipped": "·"}
+_ASCII_MARKS = {"ok": "+", "bad": "x", "warn": "!", "unsure": "?", "skipped": "."}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How the report is drawn: columns, colour, and whether the stream can show more than ASCII."""
+
+    width: int = 80
+    colour: bool = False
+    unicode: bool = True
+
+
+def render(diagnosis: Diagnosis, look: Look, fail_on: Severity = Severity.ERROR, strict: bool = False) -> str:
+    """The report as text, with colour only where `look` asks for it."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=max(60, look.width),
+        force_terminal=look.colour,
+        no_color=not look.colour,
+        color_system="standard" if look.colour else None,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+    for line in _lines(diagnosis, look, fail_on, strict):
+        console.print(line, overflow="ignore", no_wrap=True, crop=False, soft_wrap=True)
+    text = "\n".join(line.rstrip() for line in stream.getvalue().split("\n"))
+    return text if look.unicode else text.encode("ascii", "replace").decode("ascii")
+
+
+def _lines(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) -> Iterator[Text]:
+    yield from _heading(diagnosis, look)
+    yield Text()
+    yield from _stack(diagnosis, look)
+    for status in status_lines(diagnosis):
+        for line in _wrapped(printable(status if look.unicode else status.replace("°", "")), "  ", look, hang=" " * 9):
+            yield Text(line)
+    yield Text()
+    for ranked in diagnosis.findings:
+        yield from _finding(ranked, look)
+        yield Text()
+    yield from _untold(diagnosis, look)
+    yield from _conclusion(diagnosis, look, fail_on, strict)
+
+
+def _heading(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+    kernel, distribution = fact(diagnosis.facts, RunningKernel), fact(diagnosis.facts, Distribution)
+    words = [f"nvdiag {__version__}"]
+    if diagnosis.source.kind != "live":
+        words.append(
+            f"{diagnosis.source.kind} {diagnosis.source.name} of {diagnosis.source.captured_at or 'unknown date'}"
+        )
+    if isinstance(distribution, Distribution):
+        words.append(distribution.name)
+    if isinstance(kernel, RunningKernel):
+        words.append(f"kernel {kernel.release}")
+    for line in _wrapped(printable(", ".join(words)), "", look):
+        yield Text(line, style="bold")
+
+
+def _stack(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+    marks = _MARKS if look.unicode else _ASCII_MARKS
+    before: Row | None = None
+    shown = rows(diagnosis)
+    for row in shown:
+        if row.release and before and before.release and row.release != before.release:
+            yield Text("  ≠" if look.unicode else "  #", style="bold red")
+        label = "" if before and before.layer is row.layer else row.layer.value
+        text = Text("  ")
+        text.append(marks.get(row.mark, " "), style=_MARK_STYLES.get(row.mark, ""))
+        text.append(f" {label:<{_LABEL_WIDTH}}")
+        yield from _value(text, row, look)
+        before = row if row.release or before is None else before
+        if row.release is None and row.layer is not before.layer:
+            before = Row(layer=row.layer, value=row.value, release=before.release)
+
+
+def _value(text: Text, row: Row, look: Look) -> Iterator[Text]:
+    """The value and where it was read, on one line where that fits, else the source below."""
+    indent = " " * (_LABEL_WIDTH + 4)
+    value, source = printable(row.value), printable(row.source)
+    room = look.width - len(indent)
+    if len(value) + len(source) + 2 <= room and source:
+        text.append(value.ljust(room - len(source)))
+        text.append(source, style="dim")
+        yield text
+        return
+    first, *more = _wrapped(value, indent, look)
+    text.append(first[len(indent) :])
+    yield text
+    for line in more:
+        yield Text(line)
+    if source:
+        for line in _wrapped(source, indent, look):
+            yield Text(line, style="dim")
+
+
+def _finding(ranked: Ranked, look: Look) -> Iterator[Text]:
+    finding = ranked.finding
+    indent = "  " if ranked.caused_by else ""
+    sure = "" if finding.confidence is Confidence.CERTAIN else f" ({finding.confidence.value})"
+    code = f"{finding.severity.value}[{finding.id}]{sure}: "
+    first, *more = _wrapped(code + printable(finding.title), indent, look, hang="  ")
+    head = Text(first)
+    head.stylize(_STYLES[finding.severity], len(indent), len(indent) + len(code) - 2)
+    head.stylize("bold", min(len(first), len(indent) + len(code) - 2))
+    yield head
+    for line in more:
+        yield Text(line, style="bold")
+    if ranked.caused_by:
+        lead = f"{indent}  {'└ ' if look.unicode else ''}"
+        for line in _wrapped(f"follows from {printable(ranked.caused_by)}", lead, look):
+            yield Text(line, style="dim")
+    for one in finding.evidence:
+        yield from _evidence(one, indent, look)
+    if finding.detail:
+        for line in _wrapped(printable(finding.detail), f"{indent}  = ", look, hang=" " * (len(indent) + 4)):
+            yield Text(line)
+    if ranked.caused_by:
+        return
+    for remedy in finding.remedies:
+        yield from _remedy(remedy, indent, look)
+    yield Text(f"{indent}  note: nvdiag explain {finding.id}", style="dim")
+
+
+def _evidence(one: Evidence, indent: str, look: Look) -> Iterator[Text]:
+    arrow = f"{indent}  --> "
+    source, excerpt = printable(one.source), printable(one.excerpt)
+    if len(arrow) + len(source) + 2 + len(excerpt) <= look.width:
+        text = Text(arrow, style="blue")
+        text.append(f"{source}: ", style="dim")
+        text.append(excerpt, style="")
+        yield text
+        return
+    for number, line in enumerate(_wrapped(f"{source}:", arrow, look)):
+        text = Text(line, style="dim")
+        if number == 0:
+            text.stylize("blue", 0, len(arrow))
+        yield text
+    for line in _wrapped(excerpt, " " * len(arrow), look):
+        yield Text(line)
+
+
+def _remedy(remedy: Remedy, indent: str, look: Look) -> Iterator[Text]:
+    label = f"{indent}  fix: "
+    marks = [word for word, holds in (("root", remedy.needs_root), ("reboots", remedy.reboots)) if holds]
+    if remedy.risk.value != "safe":
+        marks.append(remedy.risk.value)
+    tail = f" [{', '.join(marks)}]" if marks else ""
+    first, *more = _wrapped(printable(remedy.summary) + tail, label, look, hang=" " * len(label))
+    head = Text(first)
+    head.stylize("bold green", len(indent), len(label))
+    yield head
+    for line in more:
+        yield Text(line)
+    for command in remedy.commands:
+        yield Text(f"{' ' * len(label)}  {printable(command)}", style="cyan")
+    if remedy.prediction:
+        for line in _wrapped(printable(remedy.prediction), " " * len(label), look):
+            yield Text(line, style="italic" if look.colour else "")
+
+
+def _untold(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+    """Every check that did not judge, by its reason: silence is never shown as health."""
+    for status, title, style in (
+        (Status.UNKNOWN, "could not be judged", "magenta"),
+        (Status.SKIPPED, "does not apply here", "dim"),
+    ):
+        reasons: dict[str, list[str]] = {}
+        for one in diagnosis.checks:
+            if one.status is status:
+                reasons.setdefault(one.reason, []).append(printable(one.name).replace("_", " "))
+        if reasons:
+            yield Text(f"{title}:", style=style)
+        for reason, names in reasons.items():
+            what = listed(names) if status is Status.UNKNOWN or len(names) == 1 else f"{len(names)} checks"
+            for line in _wrapped(f"{what}: {printable(reason)}", "  - ", look, hang="    "):
+                yield Text(line, style=style)
+        if reasons:
+            yield Text()
+
+
+def _conclusion(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) -> Iterator[Text]:
+    counts = [
+        (severity, sum(1 for one in diagnosis.findings if one.finding.severity is severity)) for severity in Severity
+    ]
+    said = [f"{count} {severity.value}{'s' if count > 1 else ''}" for severity, count in counts if count]
+    passed = sum(1 for one in diagnosis.checks if one.status is Status.PASSED)
+    unknown = sum(1 for one in diagnosis.checks if one.status in (Status.UNKNOWN, Status.FAILED))
+    verdict = diagnosis.verdict(fail_on, strict)
+    told = f"{passed} checks passed" + (f", {unknown} could not be judged" if unknown else "")
+    style = {Verdict.HEALTHY: "bold green", Verdict.PROBLEMS: "bold red", Verdict.INCONCLUSIVE: "bold magenta"}[verdict]
+    words = (
+        f"{verdict.value}: {listed(said) or 'nothing found'}; {told}; exit code {diagnosis.exit_code(fail_on, strict)}"
+    )
+    for line in _wrapped(words, "", look, hang="  "):
+        yield Text(line, style=style)
+
+
+def _wrapped(text: str, lead: str, look: Look, hang: str | None = None) -> list[str]:
+    """`text` after `lead`, wrapped at the width; further lines start with `hang` (by default the lead's room).
+
+    A word that is longer than a line is cut: only commands are there to be copied whole.
+    """
+    return textwrap.wrap(
+        text,
+        look.width,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead) if hang is None else hang,
+        break_on_hyphens=False,
+    ) or [lead]

@@ -1,0 +1,138 @@
+"""No GPU, no driver, no module for this kernel, a module that is not loaded, another driver on the GPU."""
+
+from __future__ import annotations
+
+import pytest
+
+from nvdiag.model.finding import Confidence, Severity
+from tests.checks.diagnosing import diagnosed, first, ids
+from tests.scenarios import machines
+from tests.scenarios.tree import Tree
+
+NEW = "570.172.08"
+
+
+def bare(release: str = machines.UBUNTU_RELEASE, **options: object) -> Tree:
+    """A machine of a distribution with a GPU and no trace of NVIDIA's driver."""
+    kernel = machines.UBUNTU_KERNEL
+    files = {
+        "/etc/os-release": release,
+        f"/boot/vmlinuz-{kernel}": "",
+        **machines.modules_dep(f"/lib/modules/{kernel}"),
+    }
+    return machines.joined(machines.kernel_side(None, **options), Tree(files=files))  # type: ignore[arg-type]
+
+
+def test_no_gpu_is_an_error_and_the_cause_of_all_else() -> None:
+    machine = machines.ubuntu_dkms(None, NEW, NEW, gpus=())
+    diagnosis = diagnosed(machine)
+    assert diagnosis.findings[0].finding.id == "no-nvidia-gpu"
+    assert all(ranked.caused_by == "no-nvidia-gpu" for ranked in diagnosis.findings[1:])
+    assert diagnosis.exit_code() == 1
+
+
+def test_no_gpu_in_a_container_says_how_to_give_it_one() -> None:
+    machine = machines.joined(
+        machines.kernel_side(None, gpus=()),
+        Tree(files={"/.dockerenv": "", "/proc/self/mountinfo": machines.OVERLAY_ROOT}),
+    )
+    finding = first(machine)
+    assert finding.id == "no-nvidia-gpu"
+    assert "Docker" in finding.detail
+    assert "--gpus all" in finding.remedies[0].commands[0]
+
+
+def test_a_dockerenv_left_in_a_virtual_machine_makes_no_container() -> None:
+    machine = machines.ubuntu_dkms("570.169", NEW, NEW).but(files={"/.dockerenv": ""})
+    assert ids(machine)[0] == "driver-library-mismatch"
+
+
+@pytest.mark.parametrize(
+    ("release", "command"),
+    [
+        (machines.UBUNTU_RELEASE, "sudo ubuntu-drivers install"),
+        (machines.DEBIAN_RELEASE, "nvidia-driver"),
+        (machines.FEDORA_RELEASE, "akmod-nvidia"),
+        (machines.ROCKY_RELEASE, "sudo dnf install nvidia-open"),
+        (machines.SUSE_RELEASE, "nvidia-open-driver-G06-signed-kmp-default"),
+        (machines.ARCH_RELEASE, "sudo pacman -S nvidia-open"),
+    ],
+    ids=["ubuntu", "debian", "fedora", "rocky", "suse", "arch"],
+)
+def test_a_gpu_without_any_driver_gets_the_distributions_own_way(release: str, command: str) -> None:
+    finding = first(bare(release))
+    assert finding.id == "driver-not-installed"
+    assert command in " ".join(finding.remedies[0].commands)
+
+
+def test_an_old_gpu_is_not_offered_the_open_modules() -> None:
+    finding = first(bare(machines.ARCH_RELEASE, device="0x1b06"))
+    assert "nvidia-open" not in " ".join(finding.remedies[0].commands)
+    assert "580" in finding.remedies[0].prediction
+
+
+def test_nouveau_on_a_machine_without_a_driver_is_a_consequence() -> None:
+    diagnosis = diagnosed(bare(held_by="nouveau"))
+    assert [(one.finding.id, one.caused_by) for one in diagnosis.findings] == [
+        ("driver-not-installed", None),
+        ("gpu-bound-to-other-driver:0000:01:00.0".partition(":")[0], "driver-not-installed"),
+    ]
+
+
+def test_nouveau_on_a_machine_with_the_driver_is_the_cause() -> None:
+    diagnosis = diagnosed(machines.ubuntu_dkms(None, NEW, NEW, held_by="nouveau"))
+    causes = {one.finding.id: one.caused_by for one in diagnosis.findings}
+    assert diagnosis.findings[0].finding.id == "gpu-bound-to-other-driver"
+    assert causes["driver-not-loaded"] == "gpu-bound-to-other-driver:0000:01:00.0"
+
+
+def test_a_driver_without_a_module_for_this_kernel_is_not_built() -> None:
+    machine = machines.ubuntu_prebuilt(None, None, NEW)
+    finding = first(machine)
+    assert finding.id == "driver-not-built"
+    assert f"sudo apt install linux-modules-nvidia-570-open-{machines.UBUNTU_KERNEL}" in finding.remedies[0].commands
+
+
+def test_dkms_machines_are_told_to_build() -> None:
+    finding = first(machines.ubuntu_dkms(None, None, NEW))
+    assert finding.id == "driver-not-built"
+    assert f"sudo dkms autoinstall -k {machines.UBUNTU_KERNEL}" in finding.remedies[0].commands
+
+
+def test_a_half_configured_prebuilt_package_leaves_the_next_boot_without_a_module() -> None:
+    newer = "6.8.0-90-generic"
+    finding = first(machines.ubuntu_prebuilt(NEW, NEW, NEW, next_kernel=newer, half_configured=True))
+    assert (finding.id, finding.severity, finding.subject) == ("driver-not-built", Severity.WARNING, newer)
+    assert f"linux-modules-nvidia-570-open-{newer}" in finding.remedies[0].commands[0]
+
+
+def test_a_module_on_disk_that_is_not_loaded_is_said_to_be_so() -> None:
+    finding = first(machines.ubuntu_dkms(None, NEW, NEW))
+    assert (finding.id, finding.confidence) == ("driver-not-loaded", Confidence.CERTAIN)
+    assert "sudo modprobe nvidia" in finding.remedies[0].commands
+
+
+def test_without_a_module_nobody_calls_into_the_driver() -> None:
+    host = machines.ubuntu_dkms(None, NEW, NEW).host()
+    diagnosed(host)
+    assert not [
+        question for question in host.asked if question.startswith(("opens", "probes nvml", "probes cuda init"))
+    ]
+
+
+def test_without_uvm_nobody_calls_cuinit() -> None:
+    host = machines.ubuntu_dkms(NEW, NEW, NEW, submodules=("nvidia_modeset",)).host()
+    diagnosed(host)
+    assert "probes cuda" in host.asked
+    assert "probes cuda init" not in host.asked
+
+
+def test_a_container_on_a_host_without_a_loaded_module_points_to_the_host() -> None:
+    finding = first(machines.docker(None, NEW))
+    assert finding.id == "driver-not-loaded"
+    assert "host" in finding.title
+
+
+def test_a_gpu_on_vfio_alone_is_no_error_where_nothing_of_nvidia_is_installed() -> None:
+    diagnosis = diagnosed(bare(held_by="vfio-pci"))
+    assert "gpu-bound-to-other-driver" in [one.finding.id for one in diagnosis.findings]

@@ -1,0 +1,82 @@
+"""The machines that reports are tried on, and a short way from a machine to its reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nvdiag.cli import running
+from nvdiag.host import Host
+from nvdiag.host.snapshot import SnapshotHost
+from nvdiag.model.diagnosis import Diagnosis
+from nvdiag.model.finding import Severity
+from nvdiag.report import as_json, terminal
+from tests.scenarios import machines
+from tests.scenarios.tree import Tree
+
+WELL = "570.172.08"
+TWO = (machines.GPU, "0000:02:00.0")
+PROBES = ("nvml", "cuda", "driver-files", "nodes")
+
+
+def mismatch() -> Tree:
+    """570.169 is loaded, 570.172.08 installed, and one submodule is of a third release."""
+    return machines.ubuntu_dkms("570.169", WELL, WELL).but(files={"/sys/module/nvidia_uvm/version": "570.158.01\n"})
+
+
+def troubled(answer: Mapping[str, Any]) -> Tree:
+    """A machine on which no probe comes back with an answer."""
+    return machines.ubuntu_dkms(WELL).but(probes={name: dict(answer) for name in PROBES})
+
+
+HUNG = {"error": "hung", "stage": "nvmlInit", "state": "D", "left_behind": True, "silent_seconds": 10.2}
+SLOW = {"error": "hung", "stage": "nvmlInit", "state": "S", "left_behind": False, "silent_seconds": 2.0}
+CRASHED = {"error": "crashed", "stage": "dlopen libnvidia-ml.so.1", "signal": "SIGBUS"}
+
+MACHINES: Mapping[str, Callable[[], Host]] = {
+    "mismatch": lambda: machines.ubuntu_dkms("570.169", WELL, WELL).host(),
+    "mismatch with a consequence": lambda: mismatch().host(),
+    "mismatch on the disk too": lambda: machines.ubuntu_dkms("570.169", "570.169", WELL).host(),
+    "healthy": lambda: machines.ubuntu_dkms(WELL).host(),
+    "healthy, as recorded": lambda: machines.ubuntu_dkms(WELL).snapshot(),
+    "module not loaded": lambda: machines.ubuntu_dkms(None).host(),
+    "no libraries": lambda: machines.ubuntu_dkms(WELL, WELL, None).host(),
+    "two GPUs": lambda: machines.ubuntu_dkms(WELL, gpus=TWO).host(),
+    "no GPU": lambda: machines.ubuntu_dkms(None, gpus=()).host(),
+    "nothing but a GPU": lambda: machines.kernel_side(None).host(),
+    "every probe hung": lambda: troubled(HUNG).host(),
+    "every probe crashed": lambda: troubled(CRASHED).host(),
+    "an empty snapshot": lambda: SnapshotHost({"nvdiag_snapshot": 1, "captured_at": ""}, "empty.json"),
+    "a toolkit": lambda: (
+        machines.ubuntu_dkms(WELL)
+        .but(
+            files={
+                "/usr/local/cuda-13.0/version.json": '{"cuda_nvcc": {"version": "13.0.48"}}',
+                "/usr/local/cuda-13.0/bin/nvcc": "",
+            },
+            env={"PATH": "/usr/local/cuda-13.0/bin:/usr/bin"},
+        )
+        .host()
+    ),
+}
+
+
+def diagnosed(host: Host) -> Diagnosis:
+    return running.diagnosed(running.begun(host), running.chosen((), ()))
+
+
+def as_document(diagnosis: Diagnosis, fail_on: Severity = Severity.ERROR, strict: bool = False) -> dict[str, Any]:
+    """The JSON report, read back from its text."""
+    areas = running.chosen((), ()).areas
+    document: dict[str, Any] = json.loads(as_json.render(diagnosis, areas, fail_on, strict))
+    return document
+
+
+def as_lines(diagnosis: Diagnosis, *, width: int = 80, colour: bool = False, unicode: bool = True) -> list[str]:
+    look = terminal.Look(width=width, colour=colour, unicode=unicode)
+    return terminal.render(diagnosis, look).splitlines()
+
+
+def commands(diagnosis: Diagnosis) -> set[str]:
+    return {command for one in diagnosis.findings for remedy in one.finding.remedies for command in remedy.commands}

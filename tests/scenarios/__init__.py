@@ -1,0 +1,1 @@
+"""Recorded-like machines that many tests share."""

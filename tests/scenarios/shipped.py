@@ -1,0 +1,49 @@
+"""Writes the demo machine that ships with the package and its report in the README; a test holds both to this.
+
+python -m tests.scenarios.shipped
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from nvdiag.cli.app import app
+from nvdiag.host.redact import as_text, redacted
+from tests.scenarios import machines
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+DEMO = Path(__file__).resolve().parents[2] / "nvdiag" / "demo" / "machine.json"
+
+
+VERSION_JSON = """{
+   "cuda" : { "name" : "CUDA SDK", "version" : "12.8.1" },
+   "cuda_nvcc" : { "name" : "CUDA NVCC", "version" : "12.8.93" }
+}
+"""
+
+
+def demo_text() -> str:
+    """Ubuntu 24.04 after an upgrade: 570.169 is loaded, 570.172.08 is installed, and a reboot will fix it."""
+    toolkit = "/usr/local/cuda-12.8"
+    machine = machines.ubuntu_dkms("570.169", "570.172.08", "570.172.08").but(
+        files={f"{toolkit}/version.json": VERSION_JSON, f"{toolkit}/bin/nvcc": ""},
+        links={"/usr/local/cuda": "cuda-12.8"},
+        env={"PATH": "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+    )
+    document = machine.snapshot().document
+    return as_text(redacted(document, "scenario"))
+
+
+def readme_with_demo(readme: str) -> str:
+    """The README with the demo's real output in the block that shows it."""
+    output = CliRunner().invoke(app, ["demo"]).output
+    block = re.compile(r"(```console\n\$ nvdiag demo\n).*?(```)", re.S)
+    return block.sub(lambda found: found[1] + output + found[2], readme)
+
+
+if __name__ == "__main__":
+    DEMO.write_text(demo_text(), encoding="utf-8")
+    README.write_text(readme_with_demo(README.read_text(encoding="utf-8")), encoding="utf-8")

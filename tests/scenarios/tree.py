@@ -1,0 +1,177 @@
+"""A machine written down as a tree of files: everything that is not in it is absent, as on a machine that one owns.
+
+Scenarios give paths in the layouts of real distributions; folders, links, nodes and the answers of `ldconfig -p`,
+`grep` and `uname` follow from them, so that a scenario cannot contradict itself.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from nvdiag.host import Host
+from nvdiag.host.record import RecordingHost
+from nvdiag.host.snapshot import SnapshotHost
+from nvdiag.model.diagnosis import Source
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What is on a machine. `modules` are kernel module files with their .modinfo; `libraries` real ELF files."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    nodes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    modules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    libraries: Mapping[str, int] = field(default_factory=dict)
+    cached: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    commands: Mapping[str, Any] = field(default_factory=dict)
+    probes: Mapping[str, Any] = field(default_factory=dict)
+    opens: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    machine: str = "x86_64"
+    node_owner: tuple[int, int] = (0, 0)
+
+    def but(self, **changes: Any) -> Tree:
+        """This machine with some of its parts added to (mappings) or replaced."""
+        merged: dict[str, Any] = {
+            name: {**getattr(self, name), **value} if isinstance(value, dict) else value
+            for name, value in changes.items()
+        }
+        return replace(self, **merged)
+
+    def without(self, *prefixes: str) -> Tree:
+        """This machine without every path that starts with one of these."""
+
+        def kept(mapping: Mapping[str, Any]) -> dict[str, Any]:
+            return {path: value for path, value in mapping.items() if not path.startswith(prefixes)}
+
+        return replace(
+            self,
+            files=kept(self.files),
+            links=kept(self.links),
+            nodes=kept(self.nodes),
+            modules=kept(self.modules),
+            libraries=kept(self.libraries),
+            opens=kept(self.opens),
+            cached=tuple(path for path in self.cached if not path.startswith(prefixes)),
+        )
+
+    def host(self) -> TreeHost:
+        return TreeHost(self)
+
+    def snapshot(self) -> SnapshotHost:
+        """This machine after a full run was recorded on it: what a user's snapshot of it would replay."""
+        from nvdiag.cli import running
+
+        recording = RecordingHost(self.host())
+        running.diagnosed(running.begun(recording), running.chosen((), ()))
+        return SnapshotHost(recording.document, "recorded scenario")
+
+
+class TreeHost(Host):
+    """Answers from a Tree as `LiveHost` answers from a machine."""
+
+    def __init__(self, tree: Tree) -> None:
+        super().__init__()
+        self.tree = tree
+        self.source = Source(kind="live", name="scenario", captured_at="2025-09-16T08:11:02+00:00")
+        self.asked: list[str] = []
+
+    def look(self, section: str, key: str) -> Any:
+        self.asked.append(f"{section} {key}")
+        if section in ("files", "folders", "stats", "modinfo", "elf", "links") and key in self.tree.refused:
+            return {"error": self.tree.refused[key]}
+        return getattr(self, f"_{section}")(key)
+
+    def _paths(self) -> list[str]:
+        tree = self.tree
+        return [*tree.files, *tree.links, *tree.nodes, *tree.modules, *tree.libraries, *tree.folders]
+
+    def _real(self, path: str) -> str:
+        """The path with every link on its way followed, as open(2) does."""
+        for _ in range(40):
+            parts = path.strip("/").split("/")
+            for index in range(1, len(parts) + 1):
+                prefix = "/" + "/".join(parts[:index])
+                if prefix in self.tree.links:
+                    target = posixpath.join(posixpath.dirname(prefix), self.tree.links[prefix])
+                    path = posixpath.normpath(posixpath.join(target, *parts[index:]))
+                    break
+            else:
+                return path
+        raise AssertionError(f"the scenario's links run in a circle at {path}")
+
+    def _files(self, path: str) -> Any:
+        return self.tree.files.get(self._real(path))
+
+    def _folders(self, path: str) -> Any:
+        real = self._real(path).rstrip("/") + "/"
+        names = {name[len(real) :].split("/")[0] for name in self._paths() if name.startswith(real)}
+        return sorted(names) if names or real[:-1] in self.tree.folders else None
+
+    def _links(self, path: str) -> Any:
+        parent = self._real(posixpath.dirname(path))
+        path = posixpath.join(parent, posixpath.basename(path))
+        if path in self.tree.links:
+            return self.tree.links[path]
+        return None if self._stats(path) is None else {"error": "EINVAL"}
+
+    def _stats(self, path: str) -> Any:
+        real = self._real(path)
+        if real in self.tree.nodes:
+            mode, rdev = self.tree.nodes[real]
+            return {"mode": mode, "uid": self.tree.node_owner[0], "gid": self.tree.node_owner[1], "rdev": rdev}
+        if real in self.tree.files:
+            mode = "-rwsr-xr-x" if real == "/usr/bin/nvidia-modprobe" else "-rw-r--r--"
+            return {"mode": mode, "uid": 0, "gid": 0, "size": len(self.tree.files[real])}
+        if real in self.tree.modules or real in self.tree.libraries:
+            return {"mode": "-rw-r--r--", "uid": 0, "gid": 0, "size": self.tree.libraries.get(real, 5_000_000)}
+        return {"mode": "drwxr-xr-x", "uid": 0, "gid": 0} if self._folders(real) is not None else None
+
+    def _opens(self, path: str) -> Any:
+        return None if path not in self.tree.nodes else self.tree.opens.get(path, "ok")
+
+    def _modinfo(self, path: str) -> Any:
+        return self.tree.modules.get(self._real(path))
+
+    def _elf(self, key: str) -> Any:
+        path = self._real(key.removesuffix(" dynamic"))
+        if path not in self.tree.libraries:
+            return None
+        if key.endswith(" dynamic"):
+            return {"soname": posixpath.basename(path)}
+        machine = {"x86_64": "x86-64", "aarch64": "aarch64"}[self.tree.machine]
+        return {"class": 64, "machine": machine, "size": self.tree.libraries[path]}
+
+    def _commands(self, key: str) -> Any:
+        argv = shlex.split(key)
+        if key in self.tree.commands:
+            return self.tree.commands[key]
+        if argv[:2] == ["grep", "-F"]:
+            text = self._files(argv[3])
+            if text is None:
+                return None
+            hits = "".join(line for line in text.splitlines(keepends=True) if argv[2] in line)
+            return {"exit": 0 if hits else 1, "stdout": hits, "stderr": ""}
+        if key == "uname -m":
+            return {"exit": 0, "stdout": f"{self.tree.machine}\n", "stderr": ""}
+        if key == "ldconfig -p":
+            return {"exit": 0, "stdout": self._ldconfig(), "stderr": ""}
+        return None
+
+    def _ldconfig(self) -> str:
+        flag = {"x86_64": "libc6,x86-64", "aarch64": "libc6,AArch64"}[self.tree.machine]
+        rows = [f"\t{posixpath.basename(path)} ({flag}) => {path}\n" for path in self.tree.cached]
+        return f"{len(rows)} libs found in cache `/etc/ld.so.cache'\n" + "".join(rows)
+
+    def _probes(self, name: str) -> Any:
+        return self.tree.probes.get(name, self.tree.probes.get(name.partition(" ")[0]))
+
+    def _env(self, name: str) -> Any:
+        return self.tree.env.get(name)
