@@ -242,10 +242,10 @@ def install_driver(distribution: Distribution | Unknown, gpus: GpusOnBus) -> Rem
 
 
 def libraries_package(
-    distribution: Distribution | Unknown, packages: DriverPackages | Unknown, release: DriverRelease, nvml: bool
+    distribution: Distribution | Unknown, packages: DriverPackages | Unknown, release: DriverRelease | None, nvml: bool
 ) -> Remedy:
     """Install the package that brings libnvidia-ml (or libcuda) of the loaded module's release."""
-    branch = release.branch
+    branch = release.branch if release else "BRANCH"
     match family(distribution):
         case Family.UBUNTU:
             server = "-server" if _matching(packages, r".*nvidia.*-server.*") else ""
@@ -262,11 +262,12 @@ def libraries_package(
             commands = ("sudo pacman -S nvidia-utils",)
         case _:
             commands = ()
+    which = f" of release {release}" if release else ""
     return Remedy(
-        summary=f"install the driver's {'management' if nvml else 'CUDA'} library of release {release}",
+        summary=f"install the driver's {'management' if nvml else 'CUDA'} library{which}",
         commands=commands,
         needs_root=True,
-        prediction=f"it must be release {release}, the loaded module's; another one ends in a mismatch",
+        prediction=f"it must be of the loaded module's release{f', {release}' if release else ''}",
     )
 
 

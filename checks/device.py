@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nvdiag.checks.driver import user_space_release
 from nvdiag.engine import check
 from nvdiag.facts.libraries import DriverLibraries
-from nvdiag.facts.modules import KernelModules, LoadedDriver
+from nvdiag.facts.modules import DriverHere, KernelModules, LoadedDriver
 from nvdiag.facts.nodes import MODPROBE_HELPER, DeviceNodes, NodeAccess
 from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.probing import NvmlAnswer
@@ -29,8 +29,6 @@ def device_nodes_exist(
     surroundings: Surroundings,
 ) -> Iterator[Finding]:
     """/dev/nvidiactl, a node for each GPU and /dev/nvidia-uvm exist where their modules are loaded."""
-    if surroundings.container:
-        raise NotApplicable("in a container the nodes are given by its engine")
     missing = [] if "/dev/nvidiactl" in nodes.nodes else ["/dev/nvidiactl"]
     if len(nodes.gpus) < len(gpus.by_nvidia):
         short = len(gpus.by_nvidia) - len(nodes.gpus)
@@ -41,32 +39,43 @@ def device_nodes_exist(
         missing.append("/dev/nvidia-uvm")
     if not missing:
         return
-    yield Finding(
+    evidence = (
+        Evidence(source="/dev", excerpt=f"has {listed(sorted(nodes.nodes)) or 'no nvidia node'}"),
+        Evidence(source=loaded.source, excerpt=loaded.release.text),
+    )
+    title = f"{listed(missing)} {'do' if len(missing) > 1 else 'does'} not exist, though the module is loaded"
+    if surroundings.container:
+        detail = "This container was started without its GPUs, or has lost them."
+        yield _missing(Severity.ERROR, title, detail, evidence, _restart(surroundings))
+    elif nodes.made_on_use:
+        detail = f"{MODPROBE_HELPER} is setuid root and makes them on a program's first use, so this may be well."
+        yield _missing(Severity.INFO, title, detail, evidence, _MAKE_NODES)
+    else:
+        detail = "No program can reach the GPU without them, and no setuid nvidia-modprobe is here to make them."
+        yield _missing(Severity.ERROR, title, detail, evidence, _MAKE_NODES)
+
+
+def _missing(severity: Severity, title: str, detail: str, evidence: tuple[Evidence, ...], remedy: Remedy) -> Finding:
+    return Finding(
         id="device-nodes-missing",
-        severity=Severity.INFO if nodes.made_on_use else Severity.ERROR,
+        severity=severity,
         confidence=Confidence.CERTAIN,
-        title=f"{listed(missing)} {'do' if len(missing) > 1 else 'does'} not exist, though the module is loaded",
-        detail=(
-            f"{MODPROBE_HELPER} is setuid root and makes them when a program first uses the GPU, so this may be well."
-            if nodes.made_on_use
-            else "No program can reach the GPU without them, and no setuid nvidia-modprobe is here to make them."
-        ),
-        evidence=(
-            Evidence(source="/dev", excerpt=f"has {listed(sorted(nodes.nodes)) or 'no nvidia node'}"),
-            Evidence(source=loaded.source, excerpt=loaded.release.text),
-        ),
-        remedies=(
-            Remedy(
-                summary="make the nodes",
-                commands=("sudo nvidia-modprobe -c 255 -c 0", "sudo nvidia-modprobe -u -c 0"),
-                needs_root=True,
-                prediction="the first makes nvidiactl and nvidia0, the second nvidia-uvm, all until the next boot;"
-                " at boot nvidia-persistenced or the packages' udev rules make them",
-            ),
-        ),
+        title=title,
+        detail=detail,
+        evidence=evidence,
+        remedies=(remedy,),
         explains=frozenset({"gpu-init-failed"}),
         layers=(Layer.GPU,),
     )
+
+
+_MAKE_NODES = Remedy(
+    summary="make the nodes",
+    commands=("sudo nvidia-modprobe -c 255 -c 0", "sudo nvidia-modprobe -u -c 0"),
+    needs_root=True,
+    prediction="the first makes nvidiactl and nvidia0, the second nvidia-uvm, all until the next boot;"
+    " at boot nvidia-persistenced or the packages' udev rules make them",
+)
 
 
 @check("device-nodes-forbidden")
@@ -129,15 +138,18 @@ def _let_in(nodes: DeviceNodes, refused: dict[str, str], surroundings: Surroundi
     )
 
 
+def _restart(surroundings: Surroundings) -> Remedy:
+    known = surroundings.container in ("docker", "podman")
+    return Remedy(
+        summary="restart the container with its GPUs; a running one does not get them back",
+        commands=(f"{surroundings.container} restart CONTAINER",) if known else (),
+        prediction="the engine gives and allows the devices when the container starts",
+    )
+
+
 def _ask_for_devices(surroundings: Surroundings) -> Remedy:
     if surroundings.container:
-        return Remedy(
-            summary="restart the container with its GPUs; a running one does not get them back",
-            commands=(f"{surroundings.container} restart CONTAINER",)
-            if surroundings.container in ("docker", "podman")
-            else (),
-            prediction="the engine allows the devices again when the container starts",
-        )
+        return _restart(surroundings)
     return Remedy(
         summary="ask the scheduler for a GPU: the job's device cgroup allows none",
         commands=("srun --gpus=1 --pty nvdiag",),
@@ -147,7 +159,7 @@ def _ask_for_devices(surroundings: Surroundings) -> Remedy:
 
 @check("gpu-init-failed")
 def the_driver_answers_for_every_gpu(
-    loaded: LoadedDriver,
+    driver: DriverHere,
     libraries: DriverLibraries | Unknown,
     nvml: NvmlAnswer,
     gpus: PciGpus | Unknown,
@@ -161,12 +173,12 @@ def the_driver_answers_for_every_gpu(
         )
     if nvml.init is None:
         raise NotApplicable("NVML could not be called")
-    if nvml.init == MISMATCH and _releases_differ(loaded, libraries, nvml):
+    if nvml.init == MISMATCH and _releases_differ(driver, libraries, nvml):
         raise NotApplicable("NVML refuses a module of another release, which the mismatch's own check is about")
     if nvml.init == NO_PERMISSION and _forbidden(access):
         raise NotApplicable("NVML may not open the nodes, which device-nodes-forbidden is about")
     if nvml.init != 0:
-        yield _silent_driver(loaded, nvml, access)
+        yield _silent_driver(driver, nvml, access)
         return
     expected = len(gpus.by_nvidia) if isinstance(gpus, PciGpus) else 0
     lost = [device for device in nvml.devices if device.handle_error is not None]
@@ -193,25 +205,25 @@ def the_driver_answers_for_every_gpu(
         )
 
 
-def _releases_differ(loaded: LoadedDriver, libraries: DriverLibraries | Unknown, nvml: NvmlAnswer) -> bool:
+def _releases_differ(driver: DriverHere, libraries: DriverLibraries | Unknown, nvml: NvmlAnswer) -> bool:
     """Whether a mismatch is in sight, or no library's release is: both are the mismatch check's matter."""
-    if isinstance(libraries, Unknown):
+    if isinstance(libraries, Unknown) or driver.release is None:
         return False
     installed = user_space_release(libraries, nvml)
-    return installed is None or installed != loaded.release
+    return installed is None or installed != driver.release
 
 
 def _forbidden(access: NodeAccess | Unknown) -> bool:
     return isinstance(access, NodeAccess) and bool({"EACCES", "EPERM"} & set(access.opens.values()))
 
 
-def _silent_driver(loaded: LoadedDriver, nvml: NvmlAnswer, access: NodeAccess | Unknown) -> Finding:
+def _silent_driver(driver: DriverHere, nvml: NvmlAnswer, access: NodeAccess | Unknown) -> Finding:
     opens = access.opens if isinstance(access, NodeAccess) else {}
     return _finding(
         f"NVML does not initialise: {nvml.init} {nvml.init_text}",
         (
             Evidence(source="nvmlInit", excerpt=f"{nvml.init} {nvml.init_text}"),
-            Evidence(source=loaded.source, excerpt=loaded.release.text),
+            driver.evidence,
             *(Evidence(source=f"open {path}", excerpt=error) for path, error in opens.items() if error != "ok"),
         ),
         Confidence.POSSIBLE,

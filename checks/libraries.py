@@ -8,7 +8,7 @@ from nvdiag.checks import _evidence, _remedies
 from nvdiag.checks.driver import user_space_release
 from nvdiag.engine import check
 from nvdiag.facts.libraries import NOT_ON_PATH, CompatNote, DriverLibraries, Kind, LibraryChoice, LibraryCopy
-from nvdiag.facts.modules import LoadedDriver
+from nvdiag.facts.modules import DriverHere, LoadedDriver
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.probing import CudaAnswer, NvmlAnswer
 from nvdiag.facts.system import Distribution, Surroundings
@@ -19,7 +19,7 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 
 @check("nvml-library-missing")
 def nvml_is_found_by_the_loader(
-    loaded: LoadedDriver,
+    driver: DriverHere,
     libraries: DriverLibraries,
     surroundings: Surroundings,
     nvml: NvmlAnswer | Unknown,
@@ -32,16 +32,16 @@ def nvml_is_found_by_the_loader(
     if not _missing(libraries.nvml, nvml):
         return
     elsewhere = _elsewhere(libraries.nvml)
-    install = _remedies.libraries_package(distribution, packages, loaded.release, nvml=True)
+    install = _install(driver, surroundings, distribution, packages, nvml=True)
     yield Finding(
         id="nvml-library-missing",
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN,
-        title="libnvidia-ml.so.1 is not found, though the kernel module is loaded",
+        title="libnvidia-ml.so.1 is not found, though a driver is loaded",
         detail="nvidia-smi and everything that asks NVML fail. The kernel side is there, the user-space side is not"
         + (", or not where the loader looks." if elsewhere else "."),
         evidence=(
-            Evidence(source=loaded.source, excerpt=loaded.release.text),
+            driver.evidence,
             *_loader_words(libraries.nvml, nvml),
             *(_evidence.of_library(copy) for copy in elsewhere),
         ),
@@ -53,7 +53,7 @@ def nvml_is_found_by_the_loader(
 
 @check("libcuda-missing")
 def libcuda_is_found_by_the_loader(
-    loaded: LoadedDriver,
+    driver: DriverHere,
     libraries: DriverLibraries,
     surroundings: Surroundings,
     toolkits: Toolkits | Unknown,
@@ -68,7 +68,7 @@ def libcuda_is_found_by_the_loader(
         return
     wanted = _who_wants_cuda(toolkits)
     elsewhere = _elsewhere(libraries.libcuda)
-    install = _remedies.libraries_package(distribution, packages, loaded.release, nvml=False)
+    install = _install(driver, surroundings, distribution, packages, nvml=False)
     yield Finding(
         id="libcuda-missing",
         severity=Severity.ERROR if wanted else Severity.INFO,
@@ -77,7 +77,7 @@ def libcuda_is_found_by_the_loader(
         detail="CUDA programs then say that the driver is insufficient (error 35) or that there is no device (100)."
         + ("" if wanted else " Nothing that wants CUDA was seen, so this may be as intended."),
         evidence=(
-            Evidence(source=loaded.source, excerpt=loaded.release.text),
+            driver.evidence,
             *_loader_words(libraries.libcuda, cuda),
             *wanted,
             *(_evidence.of_library(copy) for copy in elsewhere),
@@ -88,9 +88,7 @@ def libcuda_is_found_by_the_loader(
 
 
 @check("nvml-stub-loaded")
-def nvml_is_not_a_stub(
-    loaded: LoadedDriver, libraries: DriverLibraries, nvml: NvmlAnswer | Unknown
-) -> Iterator[Finding]:
+def nvml_is_not_a_stub(driver: DriverHere, libraries: DriverLibraries, nvml: NvmlAnswer | Unknown) -> Iterator[Finding]:
     """The libnvidia-ml that a program gets is the driver's, not the toolkit's link-time stub."""
     copy = libraries.nvml.taken
     if copy is not None and copy.kind is Kind.STUB:
@@ -99,7 +97,7 @@ def nvml_is_not_a_stub(
 
 @check("libcuda-stub-loaded")
 def libcuda_is_not_a_stub(
-    loaded: LoadedDriver, libraries: DriverLibraries, cuda: CudaAnswer | Unknown
+    driver: DriverHere, libraries: DriverLibraries, cuda: CudaAnswer | Unknown
 ) -> Iterator[Finding]:
     """The libcuda that a program gets is the driver's, not the toolkit's link-time stub."""
     copy = libraries.libcuda.taken
@@ -234,3 +232,21 @@ def _who_wants_cuda(toolkits: Toolkits | Unknown) -> tuple[Evidence, ...]:
     if isinstance(toolkits, Unknown) or not toolkits.found:
         return ()
     return (Evidence(source="toolkits", excerpt=f"{toolkits.found[0].root} is installed"),)
+
+
+def _install(
+    driver: DriverHere,
+    surroundings: Surroundings,
+    distribution: Distribution | Unknown,
+    packages: DriverPackages | Unknown,
+    *,
+    nvml: bool,
+) -> Remedy:
+    """How this system gets the library: from Windows under WSL, else from the distribution's package."""
+    if surroundings.wsl:
+        return Remedy(
+            summary="install or repair NVIDIA's driver in Windows, then restart WSL (in PowerShell)",
+            commands=("wsl --update", "wsl --shutdown"),
+            prediction="Windows' driver puts libcuda and libnvidia-ml below /usr/lib/wsl/lib",
+        )
+    return _remedies.libraries_package(distribution, packages, driver.release, nvml=nvml)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from nvdiag.facts import reading
+from nvdiag.facts.system import Surroundings
 from nvdiag.host import Absent, Host
+from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 from nvdiag.model.versions import DriverRelease
 
@@ -79,6 +81,28 @@ class LoadedDriver:
         if modules.nvidia.release is None:
             raise Unknown("the loaded nvidia module does not say its release")
         return cls(modules.nvidia.release, modules.nvidia.flavour, modules.nvidia.source, modules)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverHere:
+    """A driver's kernel side is here: the loaded module, or WSL's, Tegra's or a sandbox's, which is no such module.
+
+    `release` is None where the kernel side does not tell it. NotApplicable where there is certainly no driver.
+    """
+
+    release: DriverRelease | None
+    evidence: Evidence
+
+    @classmethod
+    def collect(cls, modules: KernelModules | Unknown, surroundings: Surroundings) -> DriverHere:
+        if surroundings.wsl or surroundings.tegra or surroundings.sandbox:
+            return cls(None, surroundings.evidence[0])
+        if isinstance(modules, Unknown):
+            raise modules
+        if modules.nvidia is None:
+            raise NotApplicable("the nvidia kernel module is not loaded")
+        release = modules.nvidia.release
+        return cls(release, Evidence(source=modules.nvidia.source, excerpt=release.text if release else "is there"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,3 +190,58 @@ def test_a_crash_names_the_call_and_the_rest_still_answers() -> None:
     machine = machines.ubuntu_dkms("570.169", NEW, NEW).but(probes={"nvml": crashed})
     found = {one.finding.id for one in diagnosed(machine).findings}
     assert {"probe-crashed", "driver-library-mismatch"} <= found
+
+
+def test_wsl_without_its_libraries_points_to_windows() -> None:
+    missing = "cannot open shared object file: No such file or directory"
+    bare = machines.wsl(None).but(
+        probes={
+            "nvml": {"dlopen_error": f"libnvidia-ml.so.1: {missing}"},
+            "cuda init": {"dlopen_error": f"libcuda.so.1: {missing}"},
+        }
+    )
+    finding = first(bare)
+    assert finding.id == "nvml-library-missing"
+    assert "wsl --shutdown" in finding.remedies[0].commands
+
+
+def test_wsl_libraries_beside_the_loaders_path_are_named() -> None:
+    missing = "cannot open shared object file: No such file or directory"
+    machine = machines.wsl().but(cached=(), probes={"nvml": {"dlopen_error": f"libnvidia-ml.so.1: {missing}"}})
+    finding = first(machine)
+    assert finding.id == "nvml-library-missing"
+    assert "/usr/lib/wsl/lib" in finding.remedies[0].commands[0]
+
+
+def test_an_nvml_that_fails_under_wsl_is_not_health() -> None:
+    machine = machines.wsl().but(probes={"nvml": {"init": 999, "init_text": "Unknown Error"}})
+    assert ids(machine) == ["gpu-init-failed"]
+
+
+def test_a_container_without_its_nodes_is_no_health_either() -> None:
+    finding = first(machines.docker().without("/dev/nvidia"))
+    assert (finding.id, finding.severity) == ("device-nodes-missing", Severity.ERROR)
+    assert "docker restart CONTAINER" in finding.remedies[0].commands
+
+
+def test_a_compat_libcuda_that_names_this_branch_is_well() -> None:
+    folder = "/usr/local/cuda-13.0/compat"
+    machine = HEALTHY.but(
+        env={"LD_LIBRARY_PATH": folder},
+        links={f"{folder}/libcuda.so.1": "libcuda.so.580.95.05"},
+        libraries={f"{folder}/libcuda.so.580.95.05": 90_000_000},
+    )
+
+    class WithNote(type(machine.host())):  # type: ignore[misc]
+        note = '{"format": 1, "cuda": "13.0", "driver": [535, 550, 570]}'
+
+        def _elf(self, key: str) -> object:
+            return {"fwd_compatibility": self.note} if key.endswith(" dynamic") else super()._elf(key)
+
+    assert ids(WithNote(machine)) == []
+    WithNote.note = '{"format": 1, "cuda": "13.0", "driver": [535, 550]}'
+    assert ids(WithNote(machine)) == ["libcuda-mismatch"]
+    unreadable = diagnosed(machine)
+    assert [(one.finding.id, one.finding.confidence) for one in unreadable.findings] == [
+        ("libcuda-mismatch", Confidence.POSSIBLE)
+    ]
