@@ -114,7 +114,9 @@ def build_module(
         case Family.SUSE:
             kmp = _matching(packages, r"nvidia-.*-kmp-\w+")
             commands = (
-                (f"sudo zypper install --force {' '.join(kmp)}",) if kmp else ("zypper search --installed-only nvidia",)
+                (f"sudo zypper install --force {shlex.join(kmp)}",)
+                if kmp
+                else ("zypper search --installed-only nvidia",)
             )
         case Family.ARCH:
             commands = ("sudo pacman -S --needed linux-headers", f"sudo dkms autoinstall -k {here}")
@@ -151,7 +153,7 @@ def _rpm_module(packages: DriverPackages | Unknown, kernel: str) -> tuple[str, .
 
 def _reinstall(packages: DriverPackages | Unknown, tool: str) -> tuple[str, ...]:
     dkms = _matching(packages, r"nvidia-.*dkms.*")
-    return (f"sudo {tool} install --reinstall {' '.join(dkms)}",) if dkms else ()
+    return (f"sudo {tool} install --reinstall {shlex.join(dkms)}",) if dkms else ()
 
 
 def _matching(packages: DriverPackages | Unknown, pattern: str) -> tuple[str, ...]:

@@ -28,9 +28,13 @@ def plug_ins() -> tuple[tuple[Check, ...], tuple[BrokenPlugin, ...]]:
     broken: list[BrokenPlugin] = []
     for entry in entry_points(group=GROUP):
         try:
-            checks += checks_of(entry.load())
-        except Exception as error:  # whatever a foreign package raises, its absence is reported, not hidden
+            found = checks_of(entry.load())
+        except (Exception, SystemExit) as error:  # whatever a foreign package raises is reported, not hidden
             broken.append(BrokenPlugin(entry.name, f"{type(error).__name__}: {error}"))
+            continue
+        checks += found
+        if not found:
+            broken.append(BrokenPlugin(entry.name, f"{entry.value} declares no check"))
     return tuple(checks), tuple(broken)
 
 

@@ -86,7 +86,7 @@ class Facts(dict[type[Any], Any]):
     def __init__(self, known: Mapping[type[Any], Any]) -> None:
         super().__init__(known)
         self.started = time.monotonic()
-        self.faults: list[tuple[str, Exception]] = []
+        self.faults: list[tuple[str, BaseException]] = []
 
     def __missing__(self, kind: type[Any]) -> Any:
         self[kind] = Unknown(f"{kind.__name__} depends on itself")
@@ -94,7 +94,7 @@ class Facts(dict[type[Any], Any]):
             self[kind] = self.call(kind.collect)
         except Unknown as why:
             self[kind] = why
-        except Exception as error:  # a defect of nvdiag's own: one fact is lost, and the run says so
+        except (Exception, SystemExit) as error:  # a defect of nvdiag's own: one fact is lost, and the run says so
             self.faults.append((f"{kind.__name__}.collect", error))
             self[kind] = Unknown(f"nvdiag failed to read it ({type(error).__name__})")
         return self[kind]
@@ -125,7 +125,7 @@ def diagnose(
     also: Iterable[type[Any]] = (),
     broken: Iterable[BrokenPlugin] = (),
 ) -> Diagnosis:
-    """Run checks on facts that have a Host; `also` are facts that the report shows whether or not a check takes them."""
+    """Run checks on facts that have a Host; `also` are facts that the report shows whoever takes them."""
     facts.gather([one.function for one in checks], also)
     outcomes, findings = [], []
     for one in checks:
@@ -156,7 +156,7 @@ def _run(one: Check, facts: Facts) -> tuple[CheckOutcome, list[Finding]]:
         status, reason = Status.SKIPPED, str(why)
     except Unknown as why:
         status, reason = Status.UNKNOWN, str(why)
-    except Exception as error:  # a check that raises is a finding of its own, never silence
+    except (Exception, SystemExit) as error:  # a check that raises is a finding of its own, never silence
         status, reason = Status.FAILED, f"{type(error).__name__}: {error}"
         found.append(_failed(one.name, error))
     seconds = time.monotonic() - started
@@ -214,7 +214,7 @@ def _unique(findings: Iterable[Finding]) -> list[Finding]:
     return list(merged.values())
 
 
-def _failed(name: str, error: Exception) -> Finding:
+def _failed(name: str, error: BaseException) -> Finding:
     import traceback
 
     frame = traceback.extract_tb(error.__traceback__)[-1:]

@@ -5,18 +5,22 @@ from __future__ import annotations
 import gc
 import sys
 
+from nvdiag.cli import early
+
 
 def main() -> None:
     """The `nvdiag` command."""
     gc.disable()  # one short run: what it leaves behind goes with the process
-    from nvdiag.cli.app import app
-
-    if sys.argv[1:2] and sys.argv[1].startswith("-") and sys.argv[1] not in ("--help", "-h", "--version"):
-        sys.argv.insert(1, "check")
+    arguments = sys.argv[1:]
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("--help", "-h", "--version")):
+        arguments = ["check", *arguments]
+    early.begin(arguments)
     from click import Abort, ClickException
 
+    from nvdiag.cli.app import app
+
     try:
-        code = app(prog_name="nvdiag", standalone_mode=False)
+        code = app(arguments, prog_name="nvdiag", standalone_mode=False)
     except ClickException as error:
         error.show()
         code = error.exit_code

@@ -55,7 +55,7 @@ def check(
     output: str | None = None,
 ) -> None:
     """Look at this machine, or at a snapshot of one, and say what is wrong."""
-    facts = running.begun(running.host(source, deadline))
+    facts = running.facts_of(source, deadline)
     choice = running.chosen(select, ignore)
     diagnosis = running.diagnosed(facts, choice)
     wanted = running.Wanted(form=form, fail_on=Severity(fail_on), strict=strict)
@@ -64,13 +64,15 @@ def check(
 
 
 @app.command()
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("file", type=click.Path(dir_okay=False), required=False)
 @_DEADLINE
 @click.option("--show", is_flag=True, help="Print what would be written, and write nothing.")
-def snapshot(file: str, deadline: float | None, show: bool) -> None:
+def snapshot(file: str | None, deadline: float | None, show: bool) -> None:
     """Record what the checks read on this machine, redacted, as one JSON document."""
-    text = running.snapshot_text(running.host(None, deadline))
-    if show:
+    if file is None and not show:
+        raise click.UsageError("name the FILE to write, or use --show")
+    text = running.snapshot_text(deadline)
+    if show or file is None:
         running.say(text)
         return
     running.deliver(text, file)

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from nvdiag.cli import early
 from nvdiag.engine import BrokenPlugin, Check, Facts, diagnose
 from nvdiag.facts.probing import Probes
 from nvdiag.host import Host
@@ -84,12 +85,13 @@ def _unknown_name(name: str, known: Sequence[str]) -> NoReturn:
     fail(f"there is no finding or area named {name}{hint}")
 
 
-def host(source: str | None, deadline: float | None) -> Host:
-    """The machine to look at. Exit 2 where `source` cannot be read or is no snapshot."""
-    if source is None:
-        from nvdiag.host.live import LiveHost
+def facts_of(source: str | None, deadline: float | None) -> Facts:
+    """The facts of this machine (`source` None) or of a snapshot, with what waits for a child under way."""
+    return early.live_facts(deadline) if source is None else begun(recorded_host(source))
 
-        return LiveHost(deadline)
+
+def recorded_host(source: str) -> Host:
+    """The machine of a snapshot. Exit 2 where `source` cannot be read or is no snapshot."""
     from nvdiag.host import snapshot
 
     try:
@@ -204,11 +206,13 @@ def _umask() -> int:
     return mask
 
 
-def snapshot_text(machine: Host) -> str:
-    """A snapshot of a live machine: all checks are run on it, and what they read is what is recorded."""
+def snapshot_text(deadline: float | None) -> str:
+    """A snapshot of this machine: all checks are run on it, and what they read is what is recorded."""
+    from nvdiag.host.live import LiveHost
     from nvdiag.host.record import RecordingHost
     from nvdiag.host.redact import as_text, redacted
 
+    machine = LiveHost(deadline)
     recording = RecordingHost(machine)
     diagnosed(begun(recording), chosen((), ()))
     return as_text(redacted(recording.document, machine.source.name))

@@ -132,7 +132,7 @@ def run(argv: Sequence[str], env: Mapping[str, str], until: float) -> tuple[Ende
             (os.POSIX_SPAWN_DUP2, out, 1),
             (os.POSIX_SPAWN_DUP2, err, 2),
         ]
-        pid = os.posix_spawn(argv[0], list(argv), env, file_actions=streams, setsid=True)
+        pid = os.posix_spawn(argv[0], list(argv), env, file_actions=streams, setsid=True, setsigdef=[signal.SIGPIPE])
         return wait(pid, until), written(out), written(err)
     finally:
         os.close(out)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO, Any, cast
 
 from nvdiag.host.elf import regular_only
@@ -80,24 +81,23 @@ def _ends_signed(stream: IO[bytes]) -> bool:
     return tail == _SIGNED
 
 
-def _stream(path: str) -> IO[bytes]:
+@contextmanager
+def _stream(path: str) -> Iterator[IO[bytes]]:
     """The module's bytes. A step back in a compressed file unpacks it again from its start.
 
     pyelftools goes to and fro between the section headers and their names, which lie beside each other: the window is
     wide enough to hold both.
     """
-    raw = open(path, "rb", opener=regular_only)  # noqa: SIM115
-    if not path.endswith((".xz", ".gz", ".zst")):
-        return raw
-    try:
-        unpacked = _unpacker(path)(raw)
-    except BaseException:
-        raw.close()
-        raise
-    return io.BufferedReader(cast("io.RawIOBase", unpacked), _WINDOW)
+    with open(path, "rb", opener=regular_only) as file:
+        unpacker = _unpacker(path)
+        if unpacker is None:
+            yield file
+            return
+        with io.BufferedReader(cast("io.RawIOBase", unpacker(file)), _WINDOW) as stream:
+            yield cast("IO[bytes]", stream)
 
 
-def _unpacker(path: str) -> Callable[[IO[bytes]], Any]:
+def _unpacker(path: str) -> Callable[[IO[bytes]], Any] | None:
     if path.endswith(".xz"):
         try:
             import lzma
@@ -107,9 +107,8 @@ def _unpacker(path: str) -> Callable[[IO[bytes]], Any]:
     if path.endswith(".gz"):
         import gzip
 
-        return lambda raw: gzip.GzipFile(fileobj=raw)
-    unpack: Callable[[IO[bytes]], Any] = _zstd().ZstdFile
-    return unpack
+        return lambda file: gzip.GzipFile(fileobj=file)
+    return cast("Callable[[IO[bytes]], Any]", _zstd().ZstdFile) if path.endswith(".zst") else None
 
 
 def _zstd() -> Any:

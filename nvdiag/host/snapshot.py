@@ -25,7 +25,7 @@ class SnapshotHost(Host):
 
     def recorded(self, section: str) -> tuple[str, ...]:
         recorded = self.document.get(section)
-        return tuple(recorded) if isinstance(recorded, dict) else ()
+        return tuple(key for key in recorded if recorded[key] is not None) if isinstance(recorded, dict) else ()
 
     def look(self, section: str, key: str) -> Json:
         recorded = self.document.get(section)
@@ -88,6 +88,9 @@ def _gunzip(data: bytes, name: str) -> bytes:
 
     unpacker = zlib.decompressobj(wbits=31)
     try:
-        return unpacker.decompress(data, MAX_BYTES + 1)
+        text = unpacker.decompress(data, MAX_BYTES + 1)
     except zlib.error as error:
         raise NotASnapshot(f"{name}: not a snapshot: a damaged gzip file") from error
+    if not unpacker.eof and len(text) <= MAX_BYTES:
+        raise NotASnapshot(f"{name}: not a snapshot: a gzip file that was cut short")
+    return text

@@ -153,7 +153,8 @@ def _evidence(one: Evidence, indent: str, look: Look) -> Iterator[Text]:
     arrow = f"{indent}  --> "
     source, excerpt = printable(one.source), printable(one.excerpt)
     if len(arrow) + len(source) + 2 + len(excerpt) <= look.width:
-        text = Text(arrow, style="blue")
+        text = Text()
+        text.append(arrow, style="blue")
         text.append(f"{source}: ", style="dim")
         text.append(excerpt, style="")
         yield text

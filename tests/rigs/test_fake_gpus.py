@@ -102,16 +102,15 @@ def test_a_child_that_cannot_be_killed_is_left_behind(fake_gpus: MakeMachine, fr
 
 
 def _hanging_child(parent: int) -> int:
-    """The probe's child that is in pause(2): a session leader of its own below `parent`."""
+    """The probe's child that has NVML loaded: a session leader of its own below `parent`."""
     for _ in range(200):
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = path.read_text().rpartition(")")[2].split()
-                waiting = (path.parent / "wchan").read_text() if (path.parent / "wchan").exists() else ""
             except OSError:
                 continue
             pid = int(path.parent.name)
-            if int(fields[1]) == parent and int(fields[3]) == pid and _maps_fake(path.parent) and waiting is not None:
+            if int(fields[1]) == parent and int(fields[3]) == pid and _maps_fake(path.parent):
                 return pid
         time.sleep(0.02)
     raise AssertionError("no probe is hanging")

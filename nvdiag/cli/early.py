@@ -1,0 +1,46 @@
+"""Starting the driver's probes before anything else is imported.
+
+A plain `nvdiag check` waits for NVML, whose child takes about as long as importing click and the checks. So the child
+is forked first, and the parent imports while it works. A command line that turns out to be wrong costs nothing: the
+children only look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nvdiag.engine import Facts
+
+_NOT_THIS_MACHINE = ("--from", "--help", "-h", "--version")
+_started: list[Facts] = []
+
+
+def begin(arguments: Sequence[str]) -> None:
+    """Start the probes where these arguments of `nvdiag` ask for a check of this machine."""
+    if arguments[0] == "check" and not any(word.startswith(_NOT_THIS_MACHINE) for word in arguments):
+        _started.append(_live_facts(None))
+
+
+def live_facts(deadline: float | None) -> Facts:
+    """The facts of this machine with its probes under way: the ones that `begin` started, or new ones."""
+    if not _started:
+        return _live_facts(deadline)
+    from nvdiag.host import Host
+
+    facts = _started.pop()
+    if deadline is not None:
+        facts[Host].limit(deadline)
+    return facts
+
+
+def _live_facts(deadline: float | None) -> Facts:
+    from nvdiag.engine import Facts
+    from nvdiag.facts.probing import Probes
+    from nvdiag.host import Host
+    from nvdiag.host.live import LiveHost
+
+    facts = Facts({Host: LiveHost(deadline)})
+    facts[Probes]
+    return facts
