@@ -74,6 +74,7 @@ def _live(name: str, memory: int) -> int:
     """The child's whole life; its exit code. Nothing of the parent's is used after this: no flush, no atexit."""
     started = time.monotonic()
     os.setsid()
+    sys.dont_write_bytecode = True  # confined, it could make a temporary .pyc and neither rename nor remove it
     _silence()
     kind, *arguments = shlex.split(name)
 

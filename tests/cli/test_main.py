@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.scenarios import shipped
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     """The exit code of `nvdiag ARGUMENTS…` in this process."""
     monkeypatch.setattr(sys, "argv", ["nvdiag", *arguments])
-    monkeypatch.setattr(cli.gc, "disable", lambda: None)
+    monkeypatch.setattr(gc, "disable", lambda: None)
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     return stopped.value.code

@@ -60,6 +60,11 @@ def test_answer_is_the_document(answer: Callable[..., Any]) -> None:
     assert answer(lambda arguments, say: {"arguments": arguments}, "odd 'a b' c") == {"arguments": ["a b", "c"]}
 
 
+def test_a_probe_leaves_no_half_made_bytecode(answer: Callable[..., Any]) -> None:
+    """A confined child could make a temporary .pyc, and neither rename nor remove it."""
+    assert answer(lambda arguments, say: {"writes": not sys.dont_write_bytecode})["writes"] is False
+
+
 def test_probe_that_raises_keeps_what_it_knew(answer: Callable[..., Any]) -> None:
     def probe(arguments: list[str], say: Say) -> dict[str, Json]:
         half(say)
