@@ -170,11 +170,17 @@ def rank(findings: Sequence[Finding]) -> Iterator[Ranked]:
     for finding in ordered:
         causes[finding.key] = _cause(finding, ordered, causes)
 
+    def following(parent: str | None) -> list[Finding]:
+        return sorted((one for one in ordered if causes[one.key] == parent), key=weight_of_family)
+
+    def weight_of_family(finding: Finding) -> tuple[int, int, int]:
+        """A mild cause of something grave stands where the grave thing would."""
+        return min([_weight(finding), *(weight_of_family(child) for child in following(finding.key))])
+
     def family(parent: str | None) -> Iterator[Ranked]:
-        for finding in ordered:
-            if causes[finding.key] == parent:
-                yield Ranked(finding=finding, caused_by=parent)
-                yield from family(finding.key)
+        for finding in following(parent):
+            yield Ranked(finding=finding, caused_by=parent)
+            yield from family(finding.key)
 
     yield from family(None)
 

@@ -353,3 +353,14 @@ def test_one_finding_a_key_with_the_evidence_of_all() -> None:
     found = [ranked.finding for ranked in run(one, other).findings]
     assert [one.key for one in found] == ["same", "same:another"]
     assert found[0].evidence == (first, second)
+
+
+def test_a_mild_cause_of_something_grave_stands_where_the_grave_thing_would() -> None:
+    mild = finding("mild", "grave", severity=Severity.WARNING)
+    grave = finding("grave", severity=Severity.ERROR)
+    other = finding("other", severity=Severity.ERROR, confidence=Confidence.POSSIBLE)
+    assert [(one.finding.id, one.caused_by) for one in rank([other, grave, mild])] == [
+        ("mild", None),
+        ("grave", "mild"),
+        ("other", None),
+    ]

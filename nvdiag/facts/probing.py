@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from nvdiag.facts.modules import KernelModules
+from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.nodes import DeviceNodes, openable
 from nvdiag.facts.pci import PciGpus, normal_address
 from nvdiag.facts.system import Surroundings
@@ -211,11 +211,18 @@ class DriverCuda:
     waits_for_child = True
 
     @classmethod
-    def collect(cls, nvml: NvmlAnswer | Unknown, cuda: CudaAnswer | Unknown) -> DriverCuda:
+    def collect(
+        cls, nvml: NvmlAnswer | Unknown, cuda: CudaAnswer | Unknown, loaded: LoadedDriver | Unknown
+    ) -> DriverCuda:
         if isinstance(nvml, NvmlAnswer) and nvml.cuda is not None:
             return cls(nvml.cuda, "nvmlSystemGetCudaDriverVersion")
         if isinstance(cuda, CudaAnswer) and cuda.version is not None:
             return cls(cuda.version, "cuDriverGetVersion")
+        if isinstance(loaded, LoadedDriver):
+            from nvdiag.knowledge.cuda import cuda_of_branch
+
+            if (version := cuda_of_branch(loaded.release.branch)) is not None:
+                return cls(version, f"nvdiag's table for branch {loaded.release.branch}")
         raise Unknown("neither NVML nor libcuda tells the driver's CUDA version")
 
 

@@ -245,3 +245,12 @@ def test_a_compat_libcuda_that_names_this_branch_is_well() -> None:
     assert [(one.finding.id, one.finding.confidence) for one in unreadable.findings] == [
         ("libcuda-mismatch", Confidence.POSSIBLE)
     ]
+
+
+def test_the_table_tells_the_drivers_cuda_where_neither_library_does() -> None:
+    from nvdiag.facts.probing import DriverCuda
+
+    silent = HEALTHY.but(probes={"nvml": {"init": 999}, "cuda": {"dlopen_error": "no"}})
+    found = diagnosed(silent).facts[DriverCuda]
+    assert isinstance(found, DriverCuda)
+    assert (str(found.version), found.source) == ("12.8", "nvdiag's table for branch 570")
