@@ -6,6 +6,7 @@ read as a stream: only the section itself is ever held in memory.
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -67,8 +68,8 @@ def read_module(path: str) -> dict[str, str]:
         except Unreadable:
             raise
         except Exception as error:  # decompressors and pyelftools raise about anything on a damaged file
-            if isinstance(error, OSError) and not isinstance(error, BadGzipFile):
-                raise
+            if isinstance(error, OSError) and not isinstance(error, BadGzipFile) and error.errno != errno.EINVAL:
+                raise  # the disk's fault; EINVAL is a seek to where a damaged table points
             raise Unreadable("the module file is damaged") from error
     return fields
 

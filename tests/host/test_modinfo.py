@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nvdiag.host import modinfo
@@ -153,6 +153,7 @@ BYTES = b"".join(elves.module(SECTION, before=300, signed=True))
     st.lists(st.tuples(st.integers(0, len(BYTES) - 1), st.binary(max_size=9)), max_size=5),
     st.integers(0, len(BYTES)) | st.just(len(BYTES)),
 )
+@example([(1020, b"\x01")], 1240)  # a section table that points before the file
 def test_damaged_module_is_read_or_unreadable(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, bytes]], end: int
 ) -> None:
