@@ -99,50 +99,55 @@ def build_module(
     distribution: Distribution | Unknown, packages: DriverPackages | Unknown, kernel: KernelRelease
 ) -> tuple[Remedy, ...]:
     """Get a module of the installed driver for a kernel: prebuilt where the distribution has it, else built here."""
-    here = shlex.quote(kernel.text)
-    match family(distribution):
-        case Family.UBUNTU:
-            commands = _ubuntu_module(packages, here)
-        case Family.DEBIAN:
-            commands = (
-                f"sudo apt install linux-headers-{here}",
-                *_reinstall(packages, "apt"),
-                f"sudo dkms autoinstall -k {here}",
-            )
-        case Family.FEDORA | Family.RHEL:
-            commands = _rpm_module(packages, here)
-        case Family.SUSE:
-            kmp = _matching(packages, r"nvidia-.*-kmp-\w+")
-            commands = (
-                (f"sudo zypper install --force {shlex.join(kmp)}",)
-                if kmp
-                else ("zypper search --installed-only nvidia",)
-            )
-        case Family.ARCH:
-            commands = ("sudo pacman -S --needed linux-headers", f"sudo dkms autoinstall -k {here}")
-            if not _matching(packages, r"nvidia.*-dkms"):
-                commands = ("sudo pacman -Syu",)
-        case _:
-            commands = (f"sudo dkms autoinstall -k {here}",)
+    commands = _module_commands(distribution, packages, shlex.quote(kernel.text))
+    built = any("dkms" in command or "akmods" in command for command in commands)
     return (
         Remedy(
-            summary=f"install or build the module for {kernel}",
+            summary=f"{'build' if built else 'install'} the module for {kernel}",
             commands=commands,
             needs_root=True,
-            prediction="if the build fails, the last lines of /var/lib/dkms/nvidia*/*/build/make.log say why",
+            prediction="if the build fails, the last lines of its make.log below /var/lib/dkms say why"
+            if built
+            else "",
         ),
     )
 
 
+def _module_commands(
+    distribution: Distribution | Unknown, packages: DriverPackages | Unknown, kernel: str
+) -> tuple[str, ...]:
+    build = f"sudo dkms autoinstall -k {kernel}"
+    match family(distribution):
+        case Family.UBUNTU:
+            return _ubuntu_module(packages, kernel)
+        case Family.DEBIAN:
+            return (f"sudo apt install linux-headers-{kernel}", *_reinstall(packages), build)
+        case Family.FEDORA | Family.RHEL:
+            return _rpm_module(packages, kernel)
+        case Family.SUSE:
+            kmp = _matching(packages, r"nvidia-.*-kmp-\w+")
+            return (f"sudo zypper install --force {shlex.join(kmp)}" if kmp else "zypper search nvidia",)
+        case Family.ARCH:
+            by_dkms = _matching(packages, r"nvidia.*-dkms")
+            return ("sudo pacman -S --needed linux-headers", build) if by_dkms else ("sudo pacman -Syu",)
+        case _:
+            return (build,)
+
+
 def _ubuntu_module(packages: DriverPackages | Unknown, kernel: str) -> tuple[str, ...]:
-    """Ubuntu's signed prebuilt module of the installed branch, or DKMS where that is what is installed."""
+    """Ubuntu's signed prebuilt module of the installed branch, or DKMS where that is what is installed.
+
+    A prebuilt package that is there and has left no module was not configured to its end: it is installed again.
+    """
     if _matching(packages, r"nvidia-dkms-.*"):
-        return (f"sudo apt install linux-headers-{kernel}", f"sudo dkms autoinstall -k {kernel}")
+        return (f"sudo apt install linux-headers-{kernel}", *_reinstall(packages), f"sudo dkms autoinstall -k {kernel}")
     drivers = _matching(packages, r"nvidia-(driver|headless|headless-no-dkms)-\d+(-server)?(-open)?")
     found = re.search(r"-(\d+(?:-server)?(?:-open)?)$", drivers[0]) if drivers else None
     if found is None:
         return ("ubuntu-drivers list", f"apt-cache search linux-modules-nvidia | grep {kernel}")
-    return (f"sudo apt install linux-modules-nvidia-{found[1]}-{kernel}",)
+    package = f"linux-modules-nvidia-{found[1]}-{kernel}"
+    again = " --reinstall" if _matching(packages, re.escape(package)) else ""
+    return (f"sudo apt install{again} {package}",)
 
 
 def _rpm_module(packages: DriverPackages | Unknown, kernel: str) -> tuple[str, ...]:
@@ -151,9 +156,10 @@ def _rpm_module(packages: DriverPackages | Unknown, kernel: str) -> tuple[str, .
     return (f"sudo dnf install kernel-devel-{kernel}", f"sudo dkms autoinstall -k {kernel}")
 
 
-def _reinstall(packages: DriverPackages | Unknown, tool: str) -> tuple[str, ...]:
+def _reinstall(packages: DriverPackages | Unknown) -> tuple[str, ...]:
+    """Installing a DKMS package again registers and builds its sources, whatever state the tree was left in."""
     dkms = _matching(packages, r"nvidia-.*dkms.*")
-    return (f"sudo {tool} install --reinstall {shlex.join(dkms)}",) if dkms else ()
+    return (f"sudo apt install --reinstall {shlex.join(dkms)}",) if dkms else ()
 
 
 def _matching(packages: DriverPackages | Unknown, pattern: str) -> tuple[str, ...]:
@@ -185,6 +191,31 @@ def repair_disk(
             prediction=f"module for {kernel} and libraries must both be {wanted} before a reboot or reload helps",
         ),
         *build_module(distribution, packages, kernel),
+    )
+
+
+def keep_from_loading(driver: str, distribution: Distribution | Unknown) -> Remedy:
+    """Blacklist another kernel driver in the running system and in the initramfs, which may load it before."""
+    rebuild = {
+        Family.DEBIAN: "sudo update-initramfs -u",
+        Family.UBUNTU: "sudo update-initramfs -u",
+        Family.FEDORA: "sudo dracut --force",
+        Family.RHEL: "sudo dracut --force",
+        Family.SUSE: "sudo dracut --force",
+        Family.ARCH: "sudo mkinitcpio -P",
+    }.get(family(distribution), "sudo update-initramfs -u || sudo dracut --force")
+    name = shlex.quote(driver)
+    return Remedy(
+        summary=f"keep {driver} from loading, then reboot",
+        commands=(
+            f"echo blacklist {name} | sudo tee /etc/modprobe.d/blacklist-{name}.conf",
+            rebuild,
+            "sudo reboot",
+        ),
+        risk=Risk.DISRUPTIVE,
+        needs_root=True,
+        reboots=True,
+        prediction="the GPU is then free for the nvidia module at boot",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _remedies
+from nvdiag.checks import _evidence, _remedies
 from nvdiag.engine import check
 from nvdiag.facts.boot import InstalledKernels
 from nvdiag.facts.libraries import DriverLibraries, Kind
@@ -229,7 +229,7 @@ def the_module_is_loaded(
         + (f" It was built for {disk.file.built_for}, so this kernel refuses it." if other else ""),
         evidence=(
             Evidence(source="/sys/module/nvidia", excerpt="not there"),
-            Evidence(source=disk.file.how, excerpt=disk.file.path),
+            *_evidence.of_disk(Unknown("not asked"), disk),
             *(_of_gpu(gpu) for gpu in gpus.gpus),
         ),
         remedies=(
@@ -273,7 +273,10 @@ def _not_loaded_somewhere(gpus: GpusOnBus, surroundings: Surroundings, why: Unkn
 
 @check("gpu-bound-to-other-driver", area="driver")
 def gpus_are_held_by_nvidia(
-    gpus: GpusOnBus, modules: KernelModules | Unknown, disk: RunningKernelModule | Unknown
+    gpus: GpusOnBus,
+    modules: KernelModules | Unknown,
+    disk: RunningKernelModule | Unknown,
+    distribution: Distribution | Unknown,
 ) -> Iterator[Finding]:
     """No other kernel driver (nouveau, nova, vfio-pci) holds a GPU that NVIDIA's is meant to drive."""
     installed = isinstance(disk, RunningKernelModule) and disk.file is not None
@@ -281,14 +284,16 @@ def gpus_are_held_by_nvidia(
     for gpu in gpus.gpus:
         if gpu.driver in (None, "nvidia"):
             continue
-        yield _bound(gpu, wanted=installed or loaded, spare=any(gpu.driver == "nvidia" for gpu in gpus.gpus))
+        yield _bound(
+            gpu, distribution, wanted=installed or loaded, spare=any(gpu.driver == "nvidia" for gpu in gpus.gpus)
+        )
 
 
 def _on_purpose(gpu: PciGpu) -> bool:
     return gpu.driver == "vfio-pci"
 
 
-def _bound(gpu: PciGpu, *, wanted: bool, spare: bool) -> Finding:
+def _bound(gpu: PciGpu, distribution: Distribution | Unknown, *, wanted: bool, spare: bool) -> Finding:
     given = _on_purpose(gpu)
     severity = Severity.INFO if given and (spare or not wanted) else Severity.WARNING if given else Severity.ERROR
     if given:
@@ -300,19 +305,7 @@ def _bound(gpu: PciGpu, *, wanted: bool, spare: bool) -> Finding:
         )
     else:
         detail = f"While {gpu.driver} has the GPU, the nvidia module finds no device."
-        remedy = Remedy(
-            summary=f"keep {gpu.driver} from loading, then reboot",
-            commands=(
-                f"printf 'blacklist {gpu.driver}\\noptions {gpu.driver} modeset=0\\n'"
-                f" | sudo tee /etc/modprobe.d/blacklist-{gpu.driver}.conf",
-                "sudo update-initramfs -u || sudo dracut --force || sudo mkinitcpio -P",
-                "sudo reboot",
-            ),
-            risk=Risk.DISRUPTIVE,
-            needs_root=True,
-            reboots=True,
-            prediction="the GPU is then free for the nvidia module at boot",
-        )
+        remedy = _remedies.keep_from_loading(gpu.driver or "", distribution)
     return Finding(
         id="gpu-bound-to-other-driver",
         subject=gpu.address,

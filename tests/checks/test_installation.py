@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from nvdiag.model.finding import Confidence, Severity
@@ -103,7 +105,7 @@ def test_a_half_configured_prebuilt_package_leaves_the_next_boot_without_a_modul
     newer = "6.8.0-90-generic"
     finding = first(machines.ubuntu_prebuilt(NEW, NEW, NEW, next_kernel=newer, half_configured=True))
     assert (finding.id, finding.severity, finding.subject) == ("driver-not-built", Severity.WARNING, newer)
-    assert f"linux-modules-nvidia-570-open-{newer}" in finding.remedies[0].commands[0]
+    assert finding.remedies[0].commands == (f"sudo apt install --reinstall linux-modules-nvidia-570-open-{newer}",)
 
 
 def test_a_module_on_disk_that_is_not_loaded_is_said_to_be_so() -> None:
@@ -136,3 +138,65 @@ def test_a_container_on_a_host_without_a_loaded_module_points_to_the_host() -> N
 def test_a_gpu_on_vfio_alone_is_no_error_where_nothing_of_nvidia_is_installed() -> None:
     diagnosis = diagnosed(bare(held_by="vfio-pci"))
     assert "gpu-bound-to-other-driver" in [one.finding.id for one in diagnosis.findings]
+
+
+def test_a_prebuilt_package_that_left_no_module_is_installed_again() -> None:
+    finding = first(machines.ubuntu_prebuilt(None, None, NEW, half_configured=True))
+    package = f"linux-modules-nvidia-570-open-{machines.UBUNTU_KERNEL}"
+    assert finding.remedies[0].commands == (f"sudo apt install --reinstall {package}",)
+
+
+@pytest.mark.parametrize(
+    ("release", "command"),
+    [
+        (machines.UBUNTU_RELEASE, "sudo update-initramfs -u"),
+        (machines.FEDORA_RELEASE, "sudo dracut --force"),
+        (machines.ARCH_RELEASE, "sudo mkinitcpio -P"),
+    ],
+    ids=["ubuntu", "fedora", "arch"],
+)
+def test_nouveau_is_kept_out_of_the_initramfs_in_the_distributions_way(release: str, command: str) -> None:
+    machine = machines.ubuntu_dkms(None, NEW, NEW, held_by="nouveau").but(files={"/etc/os-release": release})
+    assert command in first(machine).remedies[0].commands
+
+
+def test_a_module_that_only_another_kernel_has_is_named() -> None:
+    other = "6.8.0-84-generic"
+    root = f"/usr/lib/modules/{other}"
+    machine = machines.ubuntu_prebuilt(None, None, NEW).but(
+        files={f"/boot/vmlinuz-{other}": "", **machines.modules_dep(root, "updates/dkms/nvidia.ko")},
+        modules={f"{root}/updates/dkms/nvidia.ko": machines.module_fields(NEW, other)},
+    )
+    assert f"it is there for {other}" in first(machine).title
+
+
+COMMANDS_OF = {
+    "mismatch": machines.ubuntu_dkms("570.169", NEW, NEW),
+    "disk ubuntu": machines.ubuntu_dkms("570.169", "570.169", NEW),
+    "disk debian": machines.debian_current("535.216.03", "535.216.03"),
+    "disk rocky": machines.rpm_machine("rocky", "570.169", "570.169", NEW),
+    "disk fedora": machines.rpm_machine("fedora", "570.169", "570.169", NEW),
+    "disk suse": machines.rpm_machine("suse", "570.169", "570.169", NEW),
+    "disk arch": machines.arch("580.76.05", "580.76.05"),
+    "not built": machines.ubuntu_prebuilt(None, None, NEW),
+    "nouveau": machines.ubuntu_dkms(None, NEW, NEW, held_by="nouveau"),
+    "docker": machines.docker("570.169"),
+    "nodes": machines.ubuntu_dkms(NEW, NEW, NEW).without("/dev/nvidia"),
+    "no libraries": machines.ubuntu_dkms(NEW, NEW, None),
+    "no gpu": machines.ubuntu_dkms(None, NEW, NEW, gpus=()),
+    "bare": bare(),
+}
+
+
+@pytest.mark.parametrize("machine", COMMANDS_OF.values(), ids=COMMANDS_OF)
+def test_every_command_is_one_that_a_shell_can_read(machine: Tree) -> None:
+    commands = [
+        command
+        for ranked in diagnosed(machine).findings
+        for remedy in ranked.finding.remedies
+        for command in remedy.commands
+    ]
+    assert commands
+    for command in commands:
+        done = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (command, done.stderr)

@@ -252,7 +252,9 @@ def ubuntu_prebuilt(
         elif disk and one == UBUNTU_KERNEL:
             files |= modules_dep(root, "kernel/nvidia-570/nvidia.ko")
             modules[f"{folder}/nvidia.ko"] = module_fields(disk, one, signer="Canonical Ltd. Kernel Module Signing")
-    names = ("nvidia-driver-570-open", f"linux-modules-nvidia-570-open-{UBUNTU_KERNEL}", "libnvidia-compute-570")
+    names = ["nvidia-driver-570-open", "libnvidia-compute-570"]
+    names += [f"linux-modules-nvidia-570-open-{UBUNTU_KERNEL}"] if disk else []
+    names += [f"linux-modules-nvidia-570-open-{next_kernel}"] if half_configured else []
     rest = Tree(
         files=files,
         links=MERGED_USR,
