@@ -44,19 +44,28 @@ class DriverPackages:
         libraries: DriverLibraries | Unknown,
         following: NextBootModule | Unknown,
     ) -> DriverPackages:
-        releases = {modules.nvidia.release if modules.nvidia else None}
-        if isinstance(libraries, DriverLibraries):
-            releases |= {copy.release for copy in libraries.taken} or {None}
-        if isinstance(following, NextBootModule):
-            releases.add(following.file.release if following.file else None)
-        if len(releases) == 1 and None not in releases:
-            raise NotApplicable("modules and libraries agree, so no package is in question")
+        if not _something_to_repair(modules, libraries, following):
+            raise NotApplicable("no module and no library is to be repaired, so no package is in question")
         command = {Family.DEBIAN: DPKG, Family.UBUNTU: DPKG, Family.ARCH: PACMAN}.get(distribution.family, RPM)
         return cls(tuple(parse_packages(host.run(*command).stdout)), command[0])
 
     def matching(self, pattern: str) -> tuple[str, ...]:
         """The names of installed packages that match a regular expression from start to end."""
         return tuple(one.name for one in self.packages if re.fullmatch(pattern, one.name) and one.state.startswith("i"))
+
+
+def _something_to_repair(
+    modules: KernelModules, libraries: DriverLibraries | Unknown, following: NextBootModule | Unknown
+) -> bool:
+    """Whether a remedy could need a package's name: a module or a library is missing, or the next boot's is wrong.
+
+    A mere reboot or reload needs none.
+    """
+    if modules.nvidia is None or isinstance(libraries, Unknown) or len(libraries.taken) < 2:
+        return True
+    if isinstance(following, Unknown):
+        return False
+    return following.file is None or any(copy.release != following.file.release for copy in libraries.taken)
 
 
 def parse_packages(text: str) -> Iterator[Package]:

@@ -41,7 +41,13 @@ class Overdue:
 
 def memory_file(name: str) -> int:
     """A descriptor of an anonymous file in memory, closed on exec; never 0, 1 or 2, which a child gives new files."""
-    descriptor = os.memfd_create(name)
+    try:
+        descriptor = os.memfd_create(name)
+    except (AttributeError, OSError):  # a kernel before 3.17, or a sandbox without it
+        import tempfile
+
+        descriptor, path = tempfile.mkstemp(prefix="nvdiag-")
+        os.unlink(path)
     if descriptor > 2:
         return descriptor
     try:  # this process was started with a standard stream closed

@@ -181,3 +181,10 @@ def test_a_library_of_another_machine_is_passed_over_as_the_loader_does() -> Non
         libraries={f"/usr/lib/i386-linux-gnu/libcuda.so.{OLD}": 1},
     )
     assert ids(OtherMachine(tree)) == []
+
+
+def test_packages_are_asked_for_only_where_a_remedy_needs_their_names() -> None:
+    for machine, asked in ((machines.ubuntu_dkms(OLD, NEW, NEW), False), (machines.ubuntu_dkms(OLD, OLD, NEW), True)):
+        host = machine.host()
+        diagnosed(host)
+        assert any("dpkg-query" in question for question in host.asked) is asked

@@ -175,3 +175,17 @@ def test_last_of_what_was_written_is_kept(monkeypatch: pytest.MonkeyPatch) -> No
         file.write(b"abcdefg")
         file.flush()
         assert (children.written(descriptor), children.last_written(descriptor)) == (b"abcd", b"defg")
+
+
+def test_output_is_kept_where_the_kernel_has_no_memory_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_name: str) -> int:
+        raise OSError("Function not implemented")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    descriptor = children.memory_file("out")
+    try:
+        os.write(descriptor, b"kept")
+        assert children.written(descriptor) == b"kept"
+        assert not os.get_inheritable(descriptor)
+    finally:
+        os.close(descriptor)
