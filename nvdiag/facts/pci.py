@@ -22,7 +22,6 @@ class PciGpu:
     address: str
     device_id: str
     driver: str | None
-    boot_display: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,6 @@ def _gpu(host: Host, address: str) -> PciGpu:
         address=address,
         device_id=(reading.text(host, f"{folder}/device") or "").strip().removeprefix("0x"),
         driver=driver.rpartition("/")[2] if driver else None,
-        boot_display=(reading.text(host, f"{folder}/boot_vga") or "").strip() == "1",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nvdiag.host import Absent, FileStat, Host
+from nvdiag.host import FileStat, Host
 from nvdiag.model.unknown import Unknown
 
 
@@ -33,14 +33,3 @@ def stat(host: Host, path: str) -> FileStat | None:
 def is_there(host: Host, path: str) -> bool:
     """True where the path is certainly there."""
     return stat(host, path) is not None
-
-
-def was_looked_at(host: Host, path: str) -> bool:
-    """True where a file was read or certainly is absent: a silent recording or a refusal is neither."""
-    try:
-        host.read(path)
-    except Absent:
-        return True
-    except Unknown:
-        return False
-    return True

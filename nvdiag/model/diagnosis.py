@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nvdiag.model.finding import Confidence, Finding, Severity
-from nvdiag.model.unknown import Unknown
 
 
 class Status(Enum):
@@ -85,8 +84,3 @@ class Diagnosis:
         if sure:
             return Verdict.PROBLEMS
         return Verdict.INCONCLUSIVE if self.exit_code(fail_on, strict) == 3 else Verdict.HEALTHY
-
-
-def value_or_none(value: object) -> object | None:
-    """The fact, or None where it is Unknown."""
-    return None if isinstance(value, Unknown) else value

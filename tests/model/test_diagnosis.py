@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nvdiag.model.diagnosis import CheckOutcome, Diagnosis, Ranked, Source, Status, Verdict, value_or_none
+from nvdiag.model.diagnosis import CheckOutcome, Diagnosis, Ranked, Source, Status, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Finding, Severity
 from nvdiag.model.text import listed
-from nvdiag.model.unknown import Unknown
 
 SURE, LIKELY, PERHAPS = Confidence.CERTAIN, Confidence.LIKELY, Confidence.POSSIBLE
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
@@ -67,11 +66,6 @@ def test_key_tells_findings_of_one_id_apart() -> None:
     evidence = (Evidence(source="/a", excerpt="b"),)
     assert Finding(id="x", severity=ERROR, confidence=SURE, title="t", evidence=evidence).key == "x"
     assert Finding(id="x", subject="s", severity=ERROR, confidence=SURE, title="t", evidence=evidence).key == "x:s"
-
-
-def test_unknown_is_no_value() -> None:
-    assert value_or_none(Unknown("why")) is None
-    assert value_or_none("value") == "value"
 
 
 def test_lists_read_as_one_writes_them() -> None:

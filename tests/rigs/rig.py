@@ -73,12 +73,6 @@ class Result:
     nodes: Mapping[str, int]
     calls: tuple[str, ...] = ()
 
-    @property
-    def executed(self) -> tuple[str, ...]:
-        """The programs that were started, as strace saw them; the first is the traced one itself."""
-        started = (re.search(r'execve\("([^"]+)"', call) for call in successful(self.calls, "execve"))
-        return tuple(match[1] for match in started if match)
-
 
 def why_not() -> str | None:
     """Why R2 cannot be used here; None where it can."""
