@@ -238,10 +238,7 @@ def parse_ldconfig(text: str) -> tuple[tuple[str, str, str], ...]:
 def release_in(file: str) -> DriverRelease | None:
     """The driver release in a library's file name, libcuda.so.570.172.08; None for libcuda.so.1 and libcuda.so.1.1."""
     match = re.search(r"\.so\.(\d{3,4}(?:\.\d{1,4}){1,2})$", file)
-    try:
-        return DriverRelease.of(match[1]) if match else None
-    except ParseError:
-        return None
+    return DriverRelease.or_none(match[1]) if match else None
 
 
 def _machine_of(flags: str, machine: str) -> bool:

@@ -10,7 +10,7 @@ from nvdiag.facts.boot import MODULE_FOLDERS, InstalledKernels, NextBootKernel
 from nvdiag.facts.modules import Flavour
 from nvdiag.facts.system import RunningKernel, Surroundings
 from nvdiag.host import Absent, Host
-from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
+from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease
 
 MAIN_MODULE = re.compile(r"(nvidia(?:-current|-tesla|-legacy|-\d+)?(?:-\d+(?:xx)?)?(?:-open)?)\.ko(?:\.(?:xz|zst|gz))?")
@@ -159,7 +159,7 @@ def _read(host: Host, path: str, kernel: KernelRelease) -> ModuleFile:
     return ModuleFile(
         path=path,
         kernel=kernel,
-        release=_release(fields.get("version")),
+        release=DriverRelease.or_none(fields.get("version")),
         how=f"modinfo {path}",
         built_for=fields.get("vermagic", "").partition(" ")[0] or None,
         flavour=flavour_of_licence(fields.get("license")),
@@ -182,11 +182,13 @@ def _by_path(host: Host, path: str, kernel: KernelRelease, why: Unknown) -> Modu
         label: f"/var/lib/dkms/{name}/{label}/{kernel}"
         for name in trees
         for label in reading.names(host, f"/var/lib/dkms/{name}")
-        if _release(label) and kernel.text in reading.names(host, f"/var/lib/dkms/{name}/{label}")
+        if DriverRelease.or_none(label) and kernel.text in reading.names(host, f"/var/lib/dkms/{name}/{label}")
     }
     if "/updates/" in path and len(labels) == 1:
         label, tree = next(iter(labels.items()))
-        return ModuleFile(path=path, kernel=kernel, release=_release(label), how=f"{tree}, since modinfo: {why}")
+        return ModuleFile(
+            path=path, kernel=kernel, release=DriverRelease.or_none(label), how=f"{tree}, since modinfo: {why}"
+        )
     raise Unknown(f"the release of {path}: {why}")
 
 
@@ -196,10 +198,3 @@ def module_sources(host: Host) -> tuple[str, ...]:
     found += [f"/var/lib/dkms/{name}" for name in reading.names(host, "/var/lib/dkms") if name.startswith("nvidia")]
     found += [f"/usr/src/akmods/{name}" for name in reading.names(host, "/usr/src/akmods") if "nvidia" in name]
     return tuple(found)
-
-
-def _release(text: str | None) -> DriverRelease | None:
-    try:
-        return DriverRelease.of(text or "")
-    except ParseError:
-        return None

@@ -147,7 +147,7 @@ def _loaded_nvidia(host: Host) -> LoadedModule | None:
         return _from_version_file(host, why)
     return LoadedModule(
         name="nvidia",
-        release=_release(version),
+        release=DriverRelease.or_none(version),
         flavour=_flavour(host),
         refcount=_number(host, f"{folder}/refcnt"),
         source=f"{folder}/version",
@@ -179,7 +179,7 @@ def _submodule(host: Host, name: str) -> LoadedModule | None:
         return None
     return LoadedModule(
         name=name,
-        release=_release(version or ""),
+        release=DriverRelease.or_none(version),
         refcount=_number(host, f"{folder}/refcnt"),
         source=f"{folder}/version",
     )
@@ -193,13 +193,6 @@ def _flavour(host: Host) -> Flavour | None:
     try:
         return parse_version_file(host.read(VERSION_FILE)).flavour
     except (Unknown, ParseError):
-        return None
-
-
-def _release(text: str) -> DriverRelease | None:
-    try:
-        return DriverRelease.of(text)
-    except ParseError:
         return None
 
 

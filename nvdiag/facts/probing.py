@@ -13,7 +13,7 @@ from nvdiag.facts.nodes import DeviceNodes, openable
 from nvdiag.facts.pci import PciGpus, normal_address
 from nvdiag.facts.system import Surroundings
 from nvdiag.host import Absent, Host
-from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
+from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion, DriverRelease
 
 BASE_SECONDS = 10.0
@@ -235,7 +235,7 @@ def parse_nvml(document: Mapping[str, Any]) -> NvmlAnswer:
         release=_nvml_release(_text(document, "nvml_version")),
         init=_number(document, "init"),
         init_text=_text(document, "init_text") or "",
-        driver=_release(_text(document, "driver_version")),
+        driver=DriverRelease.or_none(_text(document, "driver_version")),
         cuda=_cuda(document, "cuda_driver_version"),
         count=_number(document, "count"),
         devices=tuple(_device(one) for one in devices if isinstance(one, dict)) if isinstance(devices, list) else (),
@@ -339,17 +339,10 @@ def _number(document: Mapping[str, Any], name: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _release(text: str | None) -> DriverRelease | None:
-    try:
-        return DriverRelease.of(text or "")
-    except ParseError:
-        return None
-
-
 def _nvml_release(text: str | None) -> DriverRelease | None:
     """The driver release in NVML's own version, whose first number is NVML's: 12.550.163.01."""
     first, _, rest = (text or "").partition(".")
-    return _release(rest) if first.isdigit() and len(first) <= 2 else _release(text)
+    return DriverRelease.or_none(rest) if first.isdigit() and len(first) <= 2 else DriverRelease.or_none(text)
 
 
 def _cuda(document: Mapping[str, Any], name: str) -> CudaVersion | None:

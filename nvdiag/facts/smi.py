@@ -50,20 +50,10 @@ def parse_smi_header(text: str) -> SmiHeader:
 
 def _header(smi: DriverRelease | None, driver: str, cuda: str | None) -> SmiHeader:
     said = cuda or ""
-    return SmiHeader(smi=smi, driver=DriverRelease.of(driver), cuda=_cuda(said), cuda_text=said)
+    return SmiHeader(smi=smi, driver=DriverRelease.of(driver), cuda=CudaVersion.or_none(said), cuda_text=said)
 
 
 def _smi_release(text: str) -> DriverRelease | None:
     """The program's release; up to 304 and 319 it stands after a number of the program's own: 4.304.88."""
     first, _, rest = text.partition(".")
-    try:
-        return DriverRelease.of(rest if len(first) == 1 else text)
-    except ParseError:
-        return None
-
-
-def _cuda(text: str) -> CudaVersion | None:
-    try:
-        return CudaVersion.of(text)
-    except ParseError:
-        return None
+    return DriverRelease.or_none(rest if len(first) == 1 else text)

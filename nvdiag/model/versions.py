@@ -31,6 +31,14 @@ class Numbered:
             raise ParseError(f"not a version of dotted numbers: {clean[:40]!r}")
         return cls(clean, tuple(int(part) for part in clean.split(".")))
 
+    @classmethod
+    def or_none(cls: type[_Self], text: str | None) -> _Self | None:
+        """Read `text`; None where there is none, or where `of` would refuse it."""
+        try:
+            return cls.of(text or "")
+        except ParseError:
+            return None
+
     def _key(self) -> tuple[int, ...]:
         numbers = self.numbers
         while len(numbers) > 1 and numbers[-1] == 0:

@@ -82,6 +82,12 @@ def test_cuda_versions_major_and_short_form() -> None:
 def test_other_texts_are_no_release(text: str) -> None:
     with pytest.raises(ParseError):
         DriverRelease.of(text)
+    assert DriverRelease.or_none(text) is None
+
+
+def test_no_text_is_no_release() -> None:
+    assert DriverRelease.or_none(None) is None
+    assert DriverRelease.or_none("570.169") == driver("570.169")
 
 
 @QUICK
