@@ -36,6 +36,10 @@ _ELF_MACHINES = {"x86-64": "x86_64", "aarch64": "aarch64", "ppc64": "ppc64le", "
 _STUB_LIMIT = 256 * 1024
 """Bytes. The toolkit's link-time stubs have under 0.2 MB, a driver's libnvidia-ml above 0.7, its libcuda above 8."""
 
+_CACHED = "ldconfig's cache"
+_RECORDED = "recorded"
+NOT_ON_PATH = "not on the loader's path"
+
 
 class Kind(Enum):
     """What a copy of a driver library is."""
@@ -53,7 +57,9 @@ class LibraryCopy:
     """One file that answers to a driver library's soname.
 
     `path` is how the loader finds it, `file` what its links lead to; the release is the one in `file`'s name.
-    `found_by` is the loader's rule (LD_LIBRARY_PATH, cache, default folder) or "not on the loader's path".
+    `found_by` is the loader's rule ("LD_LIBRARY_PATH", "ldconfig's cache", "default folder"), NOT_ON_PATH, or
+    "recorded" where a snapshot has the library and does not tell the rule. `elf_class` is 32 or 64, `machine` as
+    `uname -m` has it; both are None where the file's head could not be read.
     """
 
     soname: str
@@ -140,10 +146,7 @@ class _Search:
             machine = host.run("uname", "-m").stdout.strip()
         except Unknown:
             machine = "x86_64"
-        try:
-            path = host.env("LD_LIBRARY_PATH") or ""
-        except Unknown:
-            path = ""
+        path = reading.variable(host, "LD_LIBRARY_PATH") or ""
         cache: tuple[tuple[str, str, str], ...] = ()
         blind = None
         try:
@@ -169,14 +172,14 @@ class _Search:
             yield posixpath.join(folder, soname), "LD_LIBRARY_PATH"
         for name, flags, path in self.cache:
             if name == soname and _machine_of(flags, self.machine):
-                yield path, "ldconfig's cache"
+                yield path, _CACHED
         for folder in self._folders(DEFAULT_FOLDERS):
             yield f"{folder}/{soname}", "default folder"
         for folder in self._folders(OTHER_FOLDERS):
             yield f"{folder}/{soname}", NOT_ON_PATH
         for path in (*self.host.recorded("links"), *self.host.recorded("elf")):
             if path.rpartition("/")[2] == soname:
-                yield path, "recorded"
+                yield path, _RECORDED
 
     def _folders(self, patterns: tuple[str, ...]) -> Iterator[str]:
         return (pattern.format(triplet=f"{self.machine}-linux-gnu") for pattern in patterns)
@@ -193,8 +196,8 @@ class _Search:
         return False
 
     def _copy(self, soname: str, path: str, found_by: str) -> LibraryCopy | None:
-        listed = found_by in ("ldconfig's cache", "recorded")
-        if not listed and not reading.is_there(self.host, path) and not _is_link(self.host, path):
+        listed = found_by in (_CACHED, _RECORDED)
+        if not listed and not reading.is_there(self.host, path) and reading.link(self.host, path) is None:
             return None
         file = self.host.resolve(path)
         elf_class = machine = size = None
@@ -204,7 +207,7 @@ class _Search:
             elf_class, size = _number(head.get("class")), _number(head.get("size"))
             machine = head["machine"] if isinstance(head.get("machine"), str) else None
         except Absent:
-            if found_by != "recorded":
+            if found_by != _RECORDED:
                 return None
         except Refused as refused:
             damaged = {"empty": Kind.EMPTY, "not-elf": Kind.DAMAGED}.get(refused.error)
@@ -224,9 +227,6 @@ class _Search:
 
     def _fits(self, copy: LibraryCopy) -> bool:
         return copy.machine in (None, self.machine)
-
-
-NOT_ON_PATH = "not on the loader's path"
 
 
 def parse_ldconfig(text: str) -> tuple[tuple[str, str, str], ...]:
@@ -259,10 +259,3 @@ def _kind(file: str, release: DriverRelease | None, size: int | None) -> Kind:
 
 def _number(value: object) -> int | None:
     return value if isinstance(value, int) else None
-
-
-def _is_link(host: Host, path: str) -> bool:
-    try:
-        return host.link(path) is not None
-    except Unknown:
-        return False

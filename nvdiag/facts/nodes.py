@@ -37,7 +37,8 @@ class DeviceNodes:
     @property
     def gpus(self) -> tuple[str, ...]:
         """The nodes of single GPUs, /dev/nvidia0 and so on, by number."""
-        return tuple(sorted((path for path in self.nodes if path[11:].isdigit()), key=lambda path: int(path[11:])))
+        numbers = (path.removeprefix("/dev/nvidia") for path in self.nodes)
+        return tuple(f"/dev/nvidia{number}" for number in sorted(filter(str.isdigit, numbers), key=int))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

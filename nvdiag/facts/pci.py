@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.host import Absent, Host
-from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.unknown import NotApplicable
 
 DEVICES = "/sys/bus/pci/devices"
 VENDOR = "0x10de"
@@ -66,10 +66,7 @@ def _is_gpu(host: Host, address: str) -> bool:
 
 def _gpu(host: Host, address: str) -> PciGpu:
     folder = f"{DEVICES}/{address}"
-    try:
-        driver = host.link(f"{folder}/driver")
-    except Unknown:
-        driver = None
+    driver = reading.link(host, f"{folder}/driver")
     return PciGpu(
         address=address,
         device_id=(reading.text(host, f"{folder}/device") or "").strip().removeprefix("0x"),

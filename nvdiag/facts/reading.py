@@ -33,3 +33,19 @@ def stat(host: Host, path: str) -> FileStat | None:
 def is_there(host: Host, path: str) -> bool:
     """True where the path is certainly there."""
     return stat(host, path) is not None
+
+
+def link(host: Host, path: str) -> str | None:
+    """Where a symbolic link points, as written in it; None where it is no link, and for whatever other reason."""
+    try:
+        return host.link(path)
+    except Unknown:
+        return None
+
+
+def variable(host: Host, name: str) -> str | None:
+    """A variable of the environment, None where it is not set or for whatever other reason."""
+    try:
+        return host.env(name)
+    except Unknown:
+        return None

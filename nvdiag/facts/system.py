@@ -33,7 +33,7 @@ class BootTime:
 
     @classmethod
     def collect(cls, host: Host) -> BootTime:
-        match = re.search(r"^btime ([0-9]{1,11})$", host.run("grep", "-F", "btime", "/proc/stat").stdout, re.M)
+        match = re.search(r"^btime ([0-9]{1,11})$", "\n".join(host.lines_with("btime", "/proc/stat")), re.M)
         if not match:
             raise Unknown("/proc/stat has no btime")
         return cls(int(match[1]))
@@ -149,7 +149,7 @@ def _container(host: Host, evidence: list[Evidence]) -> str | None:
     if host_says := reading.text(host, "/run/systemd/container"):
         _seen(evidence, "/run/systemd/container", host_says)
         return host_says.strip() or "container"
-    if _variable(host, "KUBERNETES_SERVICE_HOST"):
+    if reading.variable(host, "KUBERNETES_SERVICE_HOST"):
         _seen(evidence, "environment", "KUBERNETES_SERVICE_HOST is set")
         return "kubernetes"
     for path, engine in (
@@ -161,7 +161,7 @@ def _container(host: Host, evidence: list[Evidence]) -> str | None:
         if reading.is_there(host, path):
             _seen(evidence, path, "is there")
             return engine
-    if said := _variable(host, "container"):
+    if said := reading.variable(host, "container"):
         _seen(evidence, "environment", f"container={said}")
         return said
     groups = reading.text(host, "/proc/1/cgroup") or ""
@@ -186,13 +186,6 @@ def _root_is_a_disk(host: Host) -> bool:
         len(found) > 1 and found[1].startswith("/dev/") and "docker" not in found[1] and found[0] != "overlay"
         for found in fields
     )
-
-
-def _variable(host: Host, name: str) -> str | None:
-    try:
-        return host.env(name)
-    except Unknown:
-        return None
 
 
 def _sandbox(host: Host, evidence: list[Evidence]) -> str | None:

@@ -79,7 +79,7 @@ def _ways(host: Host) -> tuple[dict[str, list[str]], list[BrokenToolkitPath]]:
     for folder, way in _on_path(host):
         ways.setdefault(folder, []).append(way)
     for name in VARIABLES:
-        home = _variable(host, name)
+        home = reading.variable(host, name)
         if not home:
             continue
         if reading.is_there(host, home):
@@ -91,7 +91,7 @@ def _ways(host: Host) -> tuple[dict[str, list[str]], list[BrokenToolkitPath]]:
     for folder in _usual_folders(host):
         if reading.is_there(host, folder):
             ways.setdefault(host.resolve(folder), []).append(folder)
-        elif _certainly_absent(host, folder) and (target := _link(host, folder)):
+        elif _certainly_absent(host, folder) and (target := reading.link(host, folder)):
             broken.append(
                 BrokenToolkitPath(way=folder, path=folder, reason=f"it is a link to {target}, which is not there")
             )
@@ -100,7 +100,7 @@ def _ways(host: Host) -> tuple[dict[str, list[str]], list[BrokenToolkitPath]]:
 
 def _on_path(host: Host) -> list[tuple[str, str]]:
     """The toolkit of the first nvcc on PATH, its wrapper resolved; other entries of PATH are never reached."""
-    for folder in (_variable(host, "PATH") or "").split(":"):
+    for folder in (reading.variable(host, "PATH") or "").split(":"):
         if folder and reading.is_there(host, f"{folder}/nvcc"):
             real = unwrapped(host, f"{folder}/nvcc")
             return [(host.resolve(posixpath.dirname(posixpath.dirname(real))), "PATH")]
@@ -127,9 +127,9 @@ def _usual_folders(host: Host) -> list[str]:
     folders += [
         f"/usr/local/{name}" for name in reading.names(host, "/usr/local") if re.fullmatch(r"cuda-\d+(\.\d+)?", name)
     ]
-    if conda := _variable(host, "CONDA_PREFIX"):
+    if conda := reading.variable(host, "CONDA_PREFIX"):
         folders += [conda] if reading.is_there(host, f"{conda}/bin/nvcc") else []
-    if environment := _variable(host, "VIRTUAL_ENV"):
+    if environment := reading.variable(host, "VIRTUAL_ENV"):
         for python in reading.names(host, f"{environment}/lib"):
             packages = f"{environment}/lib/{python}/site-packages"
             folders += [f"{packages}/{wheel}" for wheel in _WHEEL_FOLDERS if _nvcc(host, f"{packages}/{wheel}")]
@@ -203,20 +203,6 @@ def parse_cuda_header(text: str) -> CudaVersion:
     if not match:
         raise ParseError("no CUDA_VERSION in cuda.h")
     return CudaVersion.from_number(int(match[1]))
-
-
-def _variable(host: Host, name: str) -> str | None:
-    try:
-        return host.env(name)
-    except Unknown:
-        return None
-
-
-def _link(host: Host, path: str) -> str | None:
-    try:
-        return host.link(path)
-    except Unknown:
-        return None
 
 
 def _certainly_absent(host: Host, path: str) -> bool:
