@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.libraries import LibraryCopy
 from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import LoadedDriver, VersionFile
-from nvdiag.facts.probing import NvmlAnswer
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from nvdiag.checks import _evidence
 from nvdiag.checks.driver import user_space_release
 from nvdiag.engine import check
+from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.modules import LoadedDriver, VersionFile
-from nvdiag.facts.probing import NvmlAnswer
 from nvdiag.facts.system import Surroundings
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown

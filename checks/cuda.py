@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvdiag.engine import check
+from nvdiag.facts.answers import DriverCuda
 from nvdiag.facts.modules import LoadedDriver
-from nvdiag.facts.probing import DriverCuda
 from nvdiag.facts.toolkits import VARIABLES, Toolkit, Toolkits
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from nvdiag.checks.driver import user_space_release
 from nvdiag.engine import check
+from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.modules import DriverHere, KernelModules, LoadedDriver
 from nvdiag.facts.nodes import MODPROBE_HELPER, DeviceNodes, NodeAccess
 from nvdiag.facts.pci import PciGpus
-from nvdiag.facts.probing import NvmlAnswer
 from nvdiag.facts.system import Surroundings
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.text import listed

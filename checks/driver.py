@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from nvdiag.checks import _evidence, _remedies
 from nvdiag.engine import check
+from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver, VersionFile
 from nvdiag.facts.packages import DriverPackages
-from nvdiag.facts.probing import NvmlAnswer
 from nvdiag.facts.system import Distribution, Surroundings
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown

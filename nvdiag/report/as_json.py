@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nvdiag import __version__
+from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.libraries import DriverLibraries, LibraryChoice, LibraryCopy
 from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
@@ -14,7 +15,6 @@ from nvdiag.facts.modules import KernelModules, LoadedModule, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
-from nvdiag.facts.probing import CudaAnswer, DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.diagnosis import Diagnosis, Ranked

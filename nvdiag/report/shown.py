@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
@@ -12,7 +13,6 @@ from nvdiag.facts.modules import KernelModules, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
-from nvdiag.facts.probing import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.unknown import Unknown

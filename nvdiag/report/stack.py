@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from nvdiag.facts.answers import DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryChoice
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.pci import PciGpu, PciGpus
-from nvdiag.facts.probing import DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.system import Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.diagnosis import Diagnosis

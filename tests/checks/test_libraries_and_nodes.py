@@ -248,7 +248,7 @@ def test_a_compat_libcuda_that_names_this_branch_is_well() -> None:
 
 
 def test_the_table_tells_the_drivers_cuda_where_neither_library_does() -> None:
-    from nvdiag.facts.probing import DriverCuda
+    from nvdiag.facts.answers import DriverCuda
 
     silent = HEALTHY.but(probes={"nvml": {"init": 999}, "cuda": {"dlopen_error": "no"}})
     found = diagnosed(silent).facts[DriverCuda]

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nvdiag.cli import running
-from nvdiag.facts import boot, libraries, modules, packages, pci, probing, smi, system, toolkits, xid
+from nvdiag.facts import answers, boot, libraries, modules, packages, pci, smi, system, toolkits, xid
 from nvdiag.host import modinfo, snapshot
 from nvdiag.host.snapshot import NotASnapshot, SnapshotHost
 from nvdiag.model.diagnosis import Diagnosis, Status
@@ -77,8 +77,8 @@ def test_json_in_place_of_a_toolkits_version_or_a_note_is_a_parse_error_or_read(
 @given(odd_answer("probes", machines.nvml_healthy("570.172.08")))
 def test_any_object_is_a_probes_document(document: Any) -> None:
     if isinstance(document, dict):
-        probing.parse_nvml(document)
-        probing.parse_cuda(document)
+        answers.parse_nvml(document)
+        answers.parse_cuda(document)
 
 
 DEEP = b'{"nvdiag_snapshot": 1, "files": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"

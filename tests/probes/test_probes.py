@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nvdiag.facts.probing import parse_cuda, parse_nvml
+from nvdiag.facts.answers import parse_cuda, parse_nvml
 from nvdiag.probes import cuda, dlopen, driver_files, nodes, nvml
 from tests.rigs import rig
 
