@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -16,6 +16,9 @@ from nvdiag.facts.probing import Probes
 from nvdiag.host import Host
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Severity
+
+if TYPE_CHECKING:
+    from nvdiag.report import terminal
 
 _NEVER_HIDDEN = frozenset({"check-failed"})
 """What --select leaves in: a chosen check that failed did not judge, and silence would read as health."""
@@ -148,7 +151,7 @@ def rendered(diagnosis: Diagnosis, choice: Choice, wanted: Wanted, *, to_file: b
     return terminal.render(diagnosis, _look(to_file), wanted.fail_on, wanted.strict)
 
 
-def _look(to_file: bool) -> terminal.Look:  # type: ignore[name-defined] # noqa: F821
+def _look(to_file: bool) -> terminal.Look:
     from nvdiag.report import terminal
 
     drawn = not to_file and sys.stdout.isatty()

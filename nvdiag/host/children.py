@@ -19,6 +19,7 @@ GRACE = 0.15
 """Seconds that a killed child gets to go before it is left behind."""
 
 MAX_OUTPUT = 8 * 1024 * 1024
+"""Bytes of a child's output that are kept."""
 
 LONGEST_WAIT = 2_000_000.0
 """Seconds. poll(2) counts milliseconds in an int."""

@@ -27,8 +27,7 @@ def read_head(path: str) -> dict[str, Any]:
         size = os.fstat(file.fileno()).st_size
     if len(head) < 20 or head[:4] != b"\x7fELF":
         return {"error": "empty" if size == 0 else "not-elf"}
-    order = "big" if head[5] == 2 else "little"
-    machine = int.from_bytes(head[18:20], "big" if order == "big" else "little")
+    machine = int.from_bytes(head[18:20], "big" if head[5] == 2 else "little")
     return {"class": 64 if head[4] == 2 else 32, "machine": MACHINES.get(machine, str(machine)), "size": size}
 
 

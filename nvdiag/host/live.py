@@ -14,8 +14,17 @@ from nvdiag.host.base import Host, Json, NotRecorded
 from nvdiag.model.diagnosis import Source
 
 MAX_FILE = 2 * 1024 * 1024
+"""Bytes. A longer file is refused as too large; in a file that is searched, a longer line is cut in two."""
+
 COMMAND_SECONDS = 5.0
+"""How long a helper command may take, within the run's deadline."""
+
+FIRST_SECONDS = 10.0
+"""The run's deadline until `begin` gives one."""
+
 DRIVER_FILES = "/proc/driver/nvidia"
+"""Reading below it takes the driver's locks, so a child does that."""
+
 PROGRAM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/run/current-system/sw/bin")
 """Where helper programs are looked up: never along PATH, which in a CI job or as root may hold anything."""
 
@@ -27,7 +36,7 @@ class LiveHost(Host):
         super().__init__()
         self._started = time.monotonic()
         self._given = deadline
-        self._until = self._started + (10.0 if deadline is None else deadline)
+        self._until = self._started + (FIRST_SECONDS if deadline is None else deadline)
         self._probes: dict[str, Probing] = {}
         self._ask: dict[str, Callable[[str], Json]] = {
             "files": self._file,
@@ -222,5 +231,5 @@ def _stat(path: str) -> Json:
 def _elf(key: str) -> Json:
     from nvdiag.host import elf
 
-    path, dynamic, _ = key.partition(" dynamic") if key.endswith(" dynamic") else (key, "", "")
-    return elf.read_dynamic(path) if dynamic else elf.read_head(path)
+    path = key.removesuffix(" dynamic")
+    return elf.read_head(path) if path == key else elf.read_dynamic(path)

@@ -23,8 +23,8 @@ KEPT = frozenset(
 _SIGNED = b"~Module signature appended~\n"
 """What the kernel's sign-file writes at the very end of a signed module (scripts/sign-file.c)."""
 
-
 _WINDOW = 1 << 20
+"""Bytes of a compressed module that stay at hand, so that a small step back does not unpack it again."""
 
 
 class Unreadable(Exception):

@@ -8,7 +8,10 @@ from nvdiag.host.base import SECTIONS, Host, Json, NotRecorded
 from nvdiag.model.diagnosis import Source
 
 FORMAT = 1
+"""The number at `nvdiag_snapshot`: it rises where an older nvdiag would misread the document."""
+
 MAX_BYTES = 64 * 1024 * 1024
+"""The longest snapshot that is read, counted when it is unpacked."""
 
 
 class NotASnapshot(ValueError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from nvdiag.probes.child import Json, Say
@@ -97,10 +98,14 @@ def _devices(pynvml: Any, document: dict[str, Json], say: Say) -> None:
         except pynvml.NVMLError as error:
             devices.append({"index": index, "handle": error.value, "handle_text": str(error)})
             continue
-        asking = _Asking(pynvml, lambda call, index=index: say(f"{call}({index})", document))  # type: ignore[misc]
+        asking = _Asking(pynvml, partial(_say_of, index, document, say))
         asking.values.update(index=index, handle=0, errors=asking.errors)
         devices.append(asking.values)
         _device(asking, handle)
+
+
+def _say_of(index: int, document: dict[str, Json], say: Say, call: str) -> None:
+    say(f"{call}({index})", document)
 
 
 def _device(asking: _Asking, handle: object) -> None:

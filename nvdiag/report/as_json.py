@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nvdiag import __version__
@@ -126,13 +126,13 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
     }
 
 
-def _or_why(value: Any, show: Any) -> Json:
-    """The shown fact, or `{"unknown": reason}` or `{"not_applicable": reason}`."""
-    if isinstance(value, NotApplicable):
-        return {"not_applicable": str(value)}
-    if isinstance(value, Unknown):
-        return {"unknown": str(value)}
-    return show(value)
+def _or_why(value: Any, show: Callable[[Any], Json]) -> Json:
+    """The shown fact, or why there is none."""
+    return _why(value) if isinstance(value, Unknown) else show(value)
+
+
+def _why(unknown: Unknown) -> dict[str, Json]:
+    return {"not_applicable" if isinstance(unknown, NotApplicable) else "unknown": str(unknown)}
 
 
 def _system(facts: Mapping[type[object], object]) -> dict[str, Json]:
@@ -256,7 +256,7 @@ def _cuda(cuda: CudaAnswer) -> dict[str, Json]:
 def _gpus(pci: PciGpus | Unknown, nvml: NvmlAnswer | Unknown) -> Json:
     """Each GPU once, by its PCI address: what the bus shows and, under `nvml`, what NVML says of it."""
     if isinstance(pci, Unknown) and isinstance(nvml, Unknown):
-        return _or_why(pci, None)
+        return _why(pci)
     devices = () if isinstance(nvml, Unknown) else nvml.devices
     by_address = {device.address: device for device in devices if device.address}
     gpus = () if isinstance(pci, Unknown) else pci.gpus

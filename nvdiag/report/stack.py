@@ -6,7 +6,7 @@ What does not fit comes from the findings, which name their layers; rows only sh
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nvdiag.facts.answers import DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryChoice
@@ -57,7 +57,7 @@ def _marked(row: Row, diagnosis: Diagnosis) -> Row:
         mark = "warn"
     else:
         mark = "ok" if row.mark == "none" else row.mark
-    return Row(layer=row.layer, value=row.value, source=row.source, release=row.release, mark=mark)
+    return replace(row, mark=mark)
 
 
 def _unsure(layer: Layer, why: Unknown) -> Row:
