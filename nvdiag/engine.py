@@ -135,7 +135,7 @@ def diagnose(
     for plugin in broken:
         outcomes.append(CheckOutcome(name=plugin.name, area="engine", status=Status.FAILED, reason=plugin.error))
         findings.append(_plugin_finding(plugin))
-    findings += [_failed(name, error) for name, error in facts.faults]
+    findings += [_fault(name, error) for name, error in facts.faults]
     return Diagnosis(
         source=facts[Host].source,
         findings=tuple(rank(_unique(findings))),
@@ -158,7 +158,7 @@ def _run(one: Check, facts: Facts) -> tuple[CheckOutcome, list[Finding]]:
         status, reason = Status.UNKNOWN, str(why)
     except (Exception, SystemExit) as error:  # a check that raises is a finding of its own, never silence
         status, reason = Status.FAILED, f"{type(error).__name__}: {error}"
-        found.append(_failed(one.name, error))
+        found.append(_fault(one.name, error))
     seconds = time.monotonic() - started
     return CheckOutcome(name=one.name, area=one.area, status=status, reason=reason, seconds=seconds), found
 
@@ -170,15 +170,15 @@ def rank(findings: Sequence[Finding]) -> Iterator[Ranked]:
     for finding in ordered:
         causes[finding.key] = _cause(finding, ordered, causes)
 
-    def following(parent: str | None) -> list[Finding]:
-        return sorted((one for one in ordered if causes[one.key] == parent), key=weight_of_family)
+    def explained_by(parent: str | None) -> list[Finding]:
+        return [one for one in ordered if causes[one.key] == parent]
 
     def weight_of_family(finding: Finding) -> tuple[int, int, int]:
         """A mild cause of something grave stands where the grave thing would."""
-        return min([_weight(finding), *(weight_of_family(child) for child in following(finding.key))])
+        return min([_weight(finding), *(weight_of_family(child) for child in explained_by(finding.key))])
 
     def family(parent: str | None) -> Iterator[Ranked]:
-        for finding in following(parent):
+        for finding in sorted(explained_by(parent), key=weight_of_family):
             yield Ranked(finding=finding, caused_by=parent)
             yield from family(finding.key)
 
@@ -220,33 +220,39 @@ def _unique(findings: Iterable[Finding]) -> list[Finding]:
     return list(merged.values())
 
 
-def _failed(name: str, error: BaseException) -> Finding:
+def _fault(name: str, error: BaseException) -> Finding:
+    """A defect of nvdiag's own or of a plug-in's check, with the line that raised."""
     import traceback
 
     frame = traceback.extract_tb(error.__traceback__)[-1:]
     where = f"{frame[0].name}, line {frame[0].lineno} of {frame[0].filename.rpartition('/')[2]}" if frame else name
-    return Finding(
-        id="check-failed",
-        subject=name,
-        severity=Severity.ERROR,
-        confidence=Confidence.CERTAIN,
-        kind=FindingClass.TOOL,
-        title=f"nvdiag's own {name} failed, so what it looks at was not judged",
-        evidence=(Evidence(source=where, excerpt=f"{type(error).__name__}: {error}"[:300]),),
-        remedies=(_REPORT_IT,),
+    return _check_failed(
+        name,
+        f"nvdiag's own {name} failed, so what it looks at was not judged",
+        Evidence(source=where, excerpt=f"{type(error).__name__}: {error}"[:300]),
+        _REPORT_IT,
     )
 
 
 def _plugin_finding(plugin: BrokenPlugin) -> Finding:
+    return _check_failed(
+        plugin.name,
+        f"the plug-in {plugin.name} could not be imported, so its checks did not run",
+        Evidence(source="entry point of the group nvdiag.checks", excerpt=plugin.error),
+        Remedy(summary="repair or remove the package that brings this plug-in"),
+    )
+
+
+def _check_failed(subject: str, title: str, evidence: Evidence, remedy: Remedy) -> Finding:
     return Finding(
         id="check-failed",
-        subject=plugin.name,
+        subject=subject,
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN,
         kind=FindingClass.TOOL,
-        title=f"the plug-in {plugin.name} could not be imported, so its checks did not run",
-        evidence=(Evidence(source="entry point of the group nvdiag.checks", excerpt=plugin.error),),
-        remedies=(Remedy(summary="repair or remove the package that brings this plug-in"),),
+        title=title,
+        evidence=(evidence,),
+        remedies=(remedy,),
     )
 
 

@@ -270,6 +270,13 @@ def test_inside_of_a_real_library(machine: LiveHost) -> None:
     assert "fwd_compatibility" not in inside
 
 
+def test_library_may_have_any_name(machine: LiveHost, tmp_path: Path) -> None:
+    library = tmp_path / "a dynamic" / "of dynamic"
+    library.parent.mkdir()
+    library.write_bytes(Path(next(real_elves())).read_bytes())
+    assert "exports" in machine.elf_dynamic(str(library))
+
+
 def test_other_files_are_no_elf(machine: LiveHost, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "text").write_text("GROUP ( /lib/libcuda.so.1 )\n")
