@@ -7,7 +7,7 @@ import pytest
 from nvdiag.model.finding import Confidence, Severity
 from tests.checks.diagnosing import diagnosed, first, ids
 from tests.scenarios import machines
-from tests.scenarios.tree import Tree
+from tests.scenarios.tree import Tree, TreeHost
 
 NEW = "570.172.08"
 HEALTHY = machines.ubuntu_dkms(NEW, NEW, NEW)
@@ -232,7 +232,7 @@ def test_a_compat_libcuda_that_names_this_branch_is_well() -> None:
         libraries={f"{folder}/libcuda.so.580.95.05": 90_000_000},
     )
 
-    class WithNote(type(machine.host())):  # type: ignore[misc]
+    class WithNote(TreeHost):
         note = '{"format": 1, "cuda": "13.0", "driver": [535, 550, 570]}'
 
         def _elf(self, key: str) -> object:

@@ -7,7 +7,7 @@ import pytest
 from nvdiag.model.finding import Confidence, Severity
 from tests.checks.diagnosing import diagnosed, first, ids
 from tests.scenarios import machines
-from tests.scenarios.tree import Tree
+from tests.scenarios.tree import Tree, TreeHost
 
 OLD, NEW = "570.169", "570.172.08"
 
@@ -171,7 +171,7 @@ def test_a_copied_libcuda_that_shadows_the_drivers_is_found() -> None:
 
 
 def test_a_library_of_another_machine_is_passed_over_as_the_loader_does() -> None:
-    class OtherMachine(type(machines.ubuntu_dkms().host())):  # type: ignore[misc]
+    class OtherMachine(TreeHost):
         def _elf(self, key: str) -> object:
             return {"class": 32, "machine": "i386", "size": 1} if "i386" in key else super()._elf(key)
 

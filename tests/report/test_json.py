@@ -46,6 +46,10 @@ def test_the_schema_describes_every_key(machine: Diagnosis) -> None:
     Draft202012Validator(closed(SCHEMA)).validate(as_document(machine))
 
 
+def test_every_fact_that_a_report_shows_is_collected(machine: Diagnosis) -> None:
+    assert "not collected in this run" not in json.dumps(as_document(machine))
+
+
 def test_a_report_with_more_keys_still_keeps_the_schema(machine: Diagnosis) -> None:
     document = as_document(machine)
     document["new"] = document["facts"]["new"] = document["facts"]["driver"]["new"] = {"any": 1}
