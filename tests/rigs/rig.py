@@ -186,7 +186,9 @@ def run(machine: Machine, *argv: str, trace: bool = False, timeout: float = 60) 
         folder = Path(name)
         folder.chmod(0o755)
         log = folder / "calls"
-        tracing = ["strace", "-f", "-qq", "-e", f"trace={_CHANGES}", "-o", str(log)] if trace else []
+        tracing = (
+            ["strace", "-f", "-qq", "-e", f"trace=execve,execveat,{','.join(CHANGES)}", "-o", str(log)] if trace else []
+        )
         after = folder / "after"
         script = '"$@"; code=$?; stat -c "%n %a" /dev/nvidia* >"$0" 2>/dev/null; exit $code'
         for writable in (after, log):
@@ -213,10 +215,12 @@ def _finished(argv: Sequence[str], timeout: float) -> tuple[int, str, str]:
     return process.returncode, stdout, stderr
 
 
-_CHANGES = (
-    "execve,execveat,mknod,mknodat,chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat,unlink,unlinkat,"
-    "symlink,symlinkat,rename,renameat,renameat2,init_module,finit_module,delete_module"
-)
+CHANGES = (
+    "mknod", "mknodat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "mkdir", "mkdirat",
+    "rmdir", "unlink", "unlinkat", "link", "linkat", "symlink", "symlinkat", "rename", "renameat", "renameat2",
+    "init_module", "finit_module", "delete_module",
+)  # fmt: skip
+"""The system calls that change files or modules, by strace's names."""
 
 
 def successful(calls: Sequence[str], *names: str) -> list[str]:

@@ -11,9 +11,6 @@ from tests.rigs.asking import check
 
 pytestmark = pytest.mark.rig
 
-CHANGES = ("mknod", "mknodat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown", "fchownat", "unlink",
-           "symlink", "symlinkat", "rename", "init_module", "finit_module", "delete_module")  # fmt: skip
-
 
 def test_without_a_module_no_node_appears_and_nvidia_modprobe_is_not_started(
     real550: tuple[Path, str], strace: None
@@ -22,7 +19,7 @@ def test_without_a_module_no_node_appears_and_nvidia_modprobe_is_not_started(
     report, result = check(rig.Machine(module=None, libraries=folder), trace=True)
     assert result.nodes == {}
     assert not [call for call in result.calls if "modprobe" in call]
-    assert not rig.successful(result.calls, *CHANGES)
+    assert not rig.successful(result.calls, *rig.CHANGES)
     assert "not_applicable" in report["facts"]["driver"]["nvml"]
 
 
@@ -32,7 +29,7 @@ def test_a_closed_node_stays_closed_for_root(branch: str, strace: None) -> None:
     for loaded in (release, "570.169"):
         _, result = check(rig.Machine(module=loaded, libraries=folder, nodes=nodes), trace=True)
         assert result.nodes == {"/dev/nvidiactl": 0o600, "/dev/nvidia0": 0o600}
-        assert not rig.successful(result.calls, *CHANGES)
+        assert not rig.successful(result.calls, *rig.CHANGES)
         assert not [call for call in rig.successful(result.calls, "execve") if "modprobe" in call]
 
 
