@@ -51,7 +51,7 @@ def libraries_are_the_hosts_release(
             ),
             Remedy(summary="if the image carries driver packages (libnvidia-*, libcuda1), build it without them"),
         ),
-        explains=frozenset({"libcuda-mismatch", "gpu-init-failed"}),
+        explains=frozenset({"libcuda-mismatch", "gpu-init-failed", "no-cuda-device"}),
         layers=(Layer.LOADED_MODULE, Layer.NVML, Layer.LIBCUDA),
     )
 

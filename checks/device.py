@@ -64,7 +64,7 @@ def _missing(severity: Severity, title: str, detail: str, evidence: tuple[Eviden
         detail=detail,
         evidence=evidence,
         remedies=(remedy,),
-        explains=frozenset({"gpu-init-failed"}),
+        explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(Layer.GPU,),
     )
 
@@ -103,7 +103,7 @@ def this_user_may_open_the_nodes(
             for path, error in sorted(refused.items())
         ),
         remedies=_let_in(nodes, refused, surroundings) if by_mode else (_ask_for_devices(surroundings),),
-        explains=frozenset({"gpu-init-failed"}),
+        explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(Layer.GPU,),
     )
 
@@ -247,5 +247,6 @@ def _finding(title: str, evidence: tuple[Evidence, ...], confidence: Confidence,
                 needs_root=True,
             ),
         ),
+        explains=frozenset({"no-cuda-device"}),
         layers=(Layer.GPU,),
     )

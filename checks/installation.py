@@ -18,7 +18,14 @@ from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 _WITHOUT_DRIVER = frozenset(
-    {"nvml-library-missing", "libcuda-missing", "device-nodes-missing", "gpu-init-failed", "driver-not-loaded"}
+    {
+        "nvml-library-missing",
+        "libcuda-missing",
+        "device-nodes-missing",
+        "gpu-init-failed",
+        "driver-not-loaded",
+        "no-cuda-device",
+    }
 )
 
 
@@ -315,7 +322,9 @@ def _bound(gpu: PciGpu, distribution: Distribution | Unknown, *, wanted: bool, s
         detail=detail,
         evidence=(_of_gpu(gpu),),
         remedies=(remedy,),
-        explains=frozenset() if given else frozenset({"driver-not-loaded", "gpu-init-failed", "device-nodes-missing"}),
+        explains=frozenset()
+        if given
+        else frozenset({"driver-not-loaded", "gpu-init-failed", "device-nodes-missing", "no-cuda-device"}),
         layers=(Layer.GPU,),
     )
 

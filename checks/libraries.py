@@ -133,7 +133,7 @@ def _stub(identifier: str, copy: LibraryCopy, choice: LibraryChoice, layer: Laye
         detail=f"A stub has no driver behind it: {effect}.",
         evidence=(_evidence.of_library(copy), *(_evidence.of_library(other) for other in real[:1])),
         remedies=(remedy,),
-        explains=frozenset({"gpu-init-failed"}),
+        explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(layer,),
     )
 
@@ -192,7 +192,7 @@ def _foreign_libcuda(
             *(_evidence.of_library(other) for other in right[:1]),
         ),
         remedies=(remedy,),
-        explains=frozenset({"gpu-init-failed"}),
+        explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(Layer.LOADED_MODULE, Layer.LIBCUDA),
     )
 
