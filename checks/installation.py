@@ -12,6 +12,7 @@ from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, Runnin
 from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpu, PciGpus
+from nvdiag.facts.probing import NvmlAnswer
 from nvdiag.facts.system import Distribution, Surroundings
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
 from nvdiag.model.text import listed
@@ -30,13 +31,25 @@ _WITHOUT_DRIVER = frozenset(
 
 
 @check("no-nvidia-gpu", area="driver")
-def a_gpu_is_there(gpus: PciGpus, surroundings: Surroundings, modules: KernelModules | Unknown) -> Iterator[Finding]:
-    """An NVIDIA GPU is on the PCI bus, or comes through WSL or Tegra."""
-    if gpus.gpus:
+def a_gpu_is_there(
+    gpus: PciGpus | Unknown, surroundings: Surroundings, nvml: NvmlAnswer | Unknown
+) -> Iterator[Finding]:
+    """An NVIDIA GPU is on the PCI bus, or the driver shows one (WSL, Tegra, sandboxes)."""
+    if isinstance(gpus, PciGpus) and gpus.gpus:
         return
-    if surroundings.wsl or surroundings.tegra:
+    counted = nvml.count if isinstance(nvml, NvmlAnswer) and nvml.init == 0 else None
+    if counted:
+        return
+    if counted is None and (surroundings.wsl or surroundings.tegra):
         raise NotApplicable("under WSL and on Tegra the GPU is not on a PCI bus that this system sees")
-    where = surroundings.container or surroundings.sandbox or surroundings.virtual_machine
+    if counted is None and isinstance(gpus, Unknown):
+        raise gpus
+    where = (
+        surroundings.container
+        or surroundings.sandbox
+        or ("WSL" if surroundings.wsl else None)
+        or surroundings.virtual_machine
+    )
     yield Finding(
         id="no-nvidia-gpu",
         severity=Severity.ERROR,
@@ -46,15 +59,23 @@ def a_gpu_is_there(gpus: PciGpus, surroundings: Surroundings, modules: KernelMod
             f"This is {_a(where)}: it sees only what it was given."
             if where
             else "The PCI bus shows none: no card, or one switched off, badly seated or disabled in the firmware."
+            if isinstance(gpus, PciGpus)
+            else "The driver itself counts none, and the PCI bus could not be looked at."
         ),
         evidence=(
-            Evidence(source=DEVICES, excerpt="no device of vendor 10de and class 0300 or 0302"),
+            *_no_gpu_on(gpus, surroundings),
+            *((Evidence(source="nvmlDeviceGetCount", excerpt="0"),) if counted == 0 else ()),
             *surroundings.evidence[:2],
         ),
         remedies=_find_a_gpu(surroundings),
         explains=_WITHOUT_DRIVER | {"driver-not-installed", "driver-not-built"},
         layers=(Layer.GPU,),
     )
+
+
+def _no_gpu_on(gpus: PciGpus | Unknown, surroundings: Surroundings) -> Iterator[Evidence]:
+    if isinstance(gpus, PciGpus) and not (surroundings.wsl or surroundings.tegra):
+        yield Evidence(source=DEVICES, excerpt="no device of vendor 10de and class 0300 or 0302")
 
 
 def _a(where: str) -> str:
@@ -82,6 +103,13 @@ def _find_a_gpu(surroundings: Surroundings) -> tuple[Remedy, ...]:
                     "kubectl get nodes -o custom-columns=NAME:.metadata.name,GPU:.status.allocatable.nvidia\\.com/gpu",
                 ),
                 prediction="with nvidia.com/gpu: 1 under resources.limits the pod runs on a node that has one",
+            ),
+        )
+    if surroundings.wsl:
+        return (
+            Remedy(
+                summary="look whether nvidia-smi works in Windows; if it does, update WSL (in PowerShell)",
+                commands=("nvidia-smi", "wsl --update", "wsl --shutdown"),
             ),
         )
     if surroundings.virtual_machine or surroundings.container or surroundings.sandbox:
@@ -330,4 +358,5 @@ def _bound(gpu: PciGpu, distribution: Distribution | Unknown, *, wanted: bool, s
 
 
 def _of_gpu(gpu: PciGpu) -> Evidence:
-    return Evidence(source=f"{DEVICES}/{gpu.address}", excerpt=f"10de:{gpu.device_id}, driver {gpu.driver or 'none'}")
+    driver = gpu.driver or ("not readable" if gpu.driver_hidden else "none")
+    return Evidence(source=f"{DEVICES}/{gpu.address}", excerpt=f"10de:{gpu.device_id}, driver {driver}")
