@@ -192,9 +192,10 @@ def the_driver_answers_for_every_gpu(
             Confidence.LIKELY,
             subject=str(device.index),
         )
-    if nvml.count is not None and isinstance(gpus, PciGpus):
+    mine = not surroundings.container or nvml.count == 0  # a container sees the host's bus, and gets what it asked for
+    if nvml.count is not None and isinstance(gpus, PciGpus) and mine:
         yield from _without_driver(gpus, nvml)
-    if nvml.count is not None and nvml.count < expected and (nvml.count == 0 or not surroundings.container):
+    if nvml.count is not None and nvml.count < expected and mine:
         yield _finding(
             f"the nvidia module holds {expected} GPUs on the bus, and NVML shows {nvml.count}",
             (
@@ -253,8 +254,15 @@ def _silent_driver(driver: DriverHere, nvml: NvmlAnswer, access: NodeAccess | Un
     )
 
 
+_READ_THE_LOG = "The kernel log says why: look for NVRM lines (RmInitAdapter failed, fallen off the bus, Xid)."
+
+
 def _finding(
-    title: str, evidence: tuple[Evidence, ...], confidence: Confidence, subject: str = "", detail: str = ""
+    title: str,
+    evidence: tuple[Evidence, ...],
+    confidence: Confidence,
+    subject: str = "",
+    detail: str = _READ_THE_LOG,
 ) -> Finding:
     return Finding(
         id="gpu-init-failed",
@@ -263,8 +271,7 @@ def _finding(
         confidence=confidence,
         kind=FindingClass.HARDWARE if confidence is Confidence.LIKELY else FindingClass.CONFIGURATION,
         title=title,
-        detail=detail
-        or "The kernel log says why: look for NVRM lines (RmInitAdapter failed, fallen off the bus, Xid).",
+        detail=detail,
         evidence=evidence,
         remedies=(
             Remedy(
