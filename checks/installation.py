@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from nvdiag.checks import _evidence, _remedies
@@ -246,7 +247,7 @@ def the_module_is_loaded(
     if modules.nvidia is not None:
         return
     if all(_on_purpose(gpu) for gpu in gpus.gpus):
-        raise NotApplicable("every GPU here is given to vfio-pci, which no nvidia module can drive")
+        raise NotApplicable("every GPU here is kept for virtual machines (vfio-pci), so no nvidia module can drive one")
     if isinstance(disk, Unknown):
         yield _not_loaded_somewhere(gpus, surroundings, disk)
         return
@@ -325,18 +326,29 @@ def gpus_are_held_by_nvidia(
 
 
 def _on_purpose(gpu: PciGpu) -> bool:
-    return gpu.driver == "vfio-pci"
+    """Whether the GPU is kept for a virtual machine: vfio-pci and its variants, and the stubs that hold a place."""
+    return gpu.driver is not None and (
+        re.search(r"vfio", gpu.driver) is not None or gpu.driver in ("pci-stub", "pciback", "xen-pciback")
+    )
 
 
 def _bound(gpu: PciGpu, distribution: Distribution | Unknown, *, wanted: bool, spare: bool) -> Finding:
     given = _on_purpose(gpu)
     severity = Severity.INFO if given and (spare or not wanted) else Severity.WARNING if given else Severity.ERROR
     if given:
-        detail = "vfio-pci hands a GPU to a virtual machine, usually on purpose; this system's CUDA cannot use it."
+        detail = (
+            f"{gpu.driver} keeps a GPU for a virtual machine, usually on purpose; this system's CUDA cannot use it."
+        )
         remedy = Remedy(
-            summary="if this system is to use it, take it out of vfio-pci's ids and start again",
-            commands=("grep -rE 'vfio-pci|10de' /etc/modprobe.d /etc/default/grub",),
+            summary=f"if this system is to use it, find what gives it to {gpu.driver}, and take it out there",
+            commands=("grep -rE 'vfio|pci-stub|pciback|10de' /etc/modprobe.d /etc/default/grub",),
             risk=Risk.DISRUPTIVE,
+        )
+    elif not wanted:
+        detail = f"{gpu.driver} drives displays, and no CUDA; the nvidia module takes over where it is installed."
+        remedy = Remedy(
+            summary=f"install NVIDIA's driver first; its packages keep {gpu.driver} from loading",
+            prediction=f"without a driver to follow, keeping {gpu.driver} out may leave this machine without a display",
         )
     else:
         detail = f"While {gpu.driver} has the GPU, the nvidia module finds no device."
