@@ -23,14 +23,14 @@ FIRST_TURING_DEVICE = 0x1E00
 """PCI device ids from here on are Turing or newer, which the open modules support (nvidia-installer, nvGpus.h)."""
 
 FIRST_MAXWELL_DEVICE = 0x1340
-"""PCI device ids from here on are Maxwell or newer (pci.ids: GM108M); branch 580 supports them, 470 is Kepler's last."""
+"""PCI device ids from here on are Maxwell or newer (pci.ids: GM108M); branch 580 drives them, 470 is Kepler's last."""
 
 FIRST_BLACKWELL_DEVICE = 0x2900
 """PCI device ids from here on are Blackwell (pci.ids: GB100), which only the open modules drive."""
 
 
 def is_image(distribution: Distribution | Unknown) -> bool:
-    """Whether this is an ostree or similar system: its packages are layered onto the next deployment (rpm-ostree(1))."""
+    """Whether this is an ostree or similar system: packages are layered onto its next deployment (rpm-ostree(1))."""
     return isinstance(distribution, Distribution) and distribution.image_based
 
 
@@ -297,7 +297,8 @@ def install_driver(distribution: Distribution | Unknown, gpus: GpusOnBus) -> Rem
                 "sudo dnf install kernel-devel-$(uname -r)",
                 "sudo dnf install nvidia-open" if modern else "sudo dnf module install nvidia-driver:580-dkms",
             )
-            note = "the packages are in NVIDIA's CUDA repository for this release" + old
+            streams = "" if modern else "; module streams are of releases 8 and 9"
+            note = "the packages are in NVIDIA's CUDA repository for this release" + streams + old
         case Family.SUSE:
             commands = (
                 "sudo zypper install nvidia-open-driver-G06-signed-kmp-default nvidia-compute-utils-G06"

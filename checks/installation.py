@@ -238,12 +238,17 @@ def _count(gpus: int) -> str:
 def the_module_is_loaded(
     gpus: GpusOnBus,
     surroundings: Surroundings,
-    modules: KernelModules,
+    modules: KernelModules | Unknown,
     disk: RunningKernelModule | Unknown,
 ) -> Iterator[Finding]:
     """The nvidia module is loaded where it is installed for the kernel that runs."""
     if surroundings.sandbox or surroundings.wsl or surroundings.tegra:
         raise NotApplicable("here the driver is not a module that this system could see")
+    if isinstance(modules, Unknown):
+        if any(gpu.driver or gpu.driver_hidden for gpu in gpus.gpus):
+            raise modules
+        yield _held_by_nobody(gpus, modules)
+        return
     if modules.nvidia is not None:
         return
     if all(_on_purpose(gpu) for gpu in gpus.gpus):
@@ -280,6 +285,21 @@ def the_module_is_loaded(
                 prediction="a line `blacklist nvidia` or `alias nvidia off` in modprobe.d would explain it",
             ),
         ),
+        explains=_WITHOUT_DRIVER - {"driver-not-loaded"},
+        layers=(Layer.LOADED_MODULE,),
+    )
+
+
+def _held_by_nobody(gpus: GpusOnBus, why: Unknown) -> Finding:
+    """Whether the module is loaded is hidden, and the bus shows that no kernel driver holds any GPU."""
+    return Finding(
+        id="driver-not-loaded",
+        severity=Severity.ERROR,
+        confidence=Confidence.POSSIBLE,
+        title="no kernel driver holds a GPU here, so the nvidia module is probably not loaded",
+        detail=f"What is not known: {why}.",
+        evidence=tuple(_of_gpu(gpu) for gpu in gpus.gpus),
+        remedies=(Remedy(summary="see which modules are loaded", commands=("lsmod | grep -i nvidia",)),),
         explains=_WITHOUT_DRIVER - {"driver-not-loaded"},
         layers=(Layer.LOADED_MODULE,),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Status
 from nvdiag.model.finding import Finding
 from tests.checks.diagnosing import diagnosed, first, ids
@@ -83,3 +84,12 @@ def test_an_answer_of_nvml_that_says_nothing_is_unknown() -> None:
     machine = WELL.but(probes={"nvml": {"library": "x"}})
     outcome = next(one for one in diagnosed(machine).checks if one.name == "the_driver_answers_for_every_gpu")
     assert outcome.status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize("module", [NEW, None], ids=["not loaded", "not built"])
+def test_a_gpu_that_nobody_holds_is_no_health_where_modules_cannot_be_seen(module: str | None) -> None:
+    document = machines.ubuntu_dkms(None, module, NEW).snapshot().document
+    document["files"]["/sys/module/nvidia/version"] = {"error": "EACCES"}
+    diagnosis = diagnosed(SnapshotHost(document, "hidden"))
+    assert [one.finding.id for one in diagnosis.findings] == ["driver-not-loaded"]
+    assert diagnosis.exit_code() == 3

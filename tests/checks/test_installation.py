@@ -237,7 +237,7 @@ def test_a_kepler_is_told_of_its_legacy_branch() -> None:
 
 @pytest.mark.parametrize("release", [machines.FEDORA_RELEASE, machines.ROCKY_RELEASE], ids=["fedora", "rocky"])
 def test_a_pascal_gets_the_last_branch_that_drives_it_and_not_the_newest(release: str) -> None:
-    assert "580" in first(bare(release, device="0x1b06")).remedies[0].commands[0 if "fedora" in release else 1]
+    assert "580" in " ".join(first(bare(release, device="0x1b06")).remedies[0].commands)
 
 
 def test_a_machine_without_nvidias_driver_is_not_told_to_lock_nouveau_out() -> None:
