@@ -68,6 +68,8 @@ def libraries_are_injected(
 ) -> Iterator[Finding]:
     """A container on a host with a loaded driver has the driver's libraries."""
     _only_in_containers(surroundings)
+    if surroundings.sandbox:
+        raise NotApplicable("a sandbox does not show whether its host has a driver")
     has_nvml = libraries.nvml.taken is not None or (isinstance(nvml, NvmlAnswer) and nvml.library is not None)
     has_cuda = libraries.libcuda.taken is not None or (isinstance(cuda, CudaAnswer) and cuda.library is not None)
     if has_nvml and has_cuda:

@@ -85,3 +85,9 @@ def test_a_host_with_a_driver_container_lacks_no_library_of_its_own() -> None:
 def test_a_garbled_release_in_sysfs_is_made_good_by_the_drivers_own_file() -> None:
     machine = machines.ubuntu_dkms("570.169", NEW, NEW).but(files={"/sys/module/nvidia/version": "?\n"})
     assert ids(machine) == ["driver-library-mismatch"]
+
+
+def test_a_sandbox_without_a_gpu_claims_nothing_of_its_hosts_driver() -> None:
+    version = {"/proc/version": "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016\n"}
+    machine = machines.docker(None, None).without("/sys/").but(files=version, probes={"nvml": GONE, "cuda": GONE})
+    assert ids(machine) == ["no-nvidia-gpu"]
