@@ -22,6 +22,17 @@ from nvdiag.model.versions import DriverRelease, KernelRelease
 FIRST_TURING_DEVICE = 0x1E00
 """PCI device ids from here on are Turing or newer, which the open modules support (nvidia-installer, nvGpus.h)."""
 
+FIRST_MAXWELL_DEVICE = 0x1340
+"""PCI device ids from here on are Maxwell or newer (pci.ids: GM108M); branch 580 drives them, 470 is Kepler's last."""
+
+FIRST_BLACKWELL_DEVICE = 0x2900
+"""PCI device ids from here on are Blackwell (pci.ids: GB100), which only the open modules drive."""
+
+
+def is_image(distribution: Distribution | Unknown) -> bool:
+    """Whether this is an ostree or similar system: packages are layered onto its next deployment (rpm-ostree(1))."""
+    return isinstance(distribution, Distribution) and distribution.image_based
+
 
 def family(distribution: Distribution | Unknown) -> Family:
     """The distribution's family; OTHER where it is not known."""
@@ -99,6 +110,8 @@ def build_module(
     distribution: Distribution | Unknown, packages: DriverPackages | Unknown, kernel: KernelRelease
 ) -> tuple[Remedy, ...]:
     """Get a module of the installed driver for a kernel: prebuilt where the distribution has it, else built here."""
+    if is_image(distribution):
+        return (_next_deployment(f"get a module for {kernel} with the next deployment"),)
     commands = _module_commands(distribution, packages, shlex.quote(kernel.text))
     built = any("dkms" in command or "akmods" in command for command in commands)
     return (
@@ -110,6 +123,18 @@ def build_module(
             if built
             else "",
         ),
+    )
+
+
+def _next_deployment(summary: str) -> Remedy:
+    """An image's modules come with a deployment: nothing is built or installed in the running system."""
+    return Remedy(
+        summary=summary,
+        commands=("rpm-ostree status", "sudo rpm-ostree upgrade", "sudo systemctl reboot"),
+        risk=Risk.DISRUPTIVE,
+        needs_root=True,
+        reboots=True,
+        prediction="modules and libraries of one deployment are one release; sudo rpm-ostree rollback takes it back",
     )
 
 
@@ -174,6 +199,8 @@ def repair_disk(
     wanted: DriverRelease,
 ) -> tuple[Remedy, ...]:
     """Bring the module on disk to the libraries' release: look at the packages, finish them, build again."""
+    if is_image(distribution):
+        return (_next_deployment("bring module and libraries to one release with the next deployment"),)
     look = {
         Family.DEBIAN: ("dpkg -l '*nvidia*' | grep -v '^un'", "dkms status", "sudo apt --fix-broken install"),
         Family.UBUNTU: ("dpkg -l '*nvidia*' | grep -v '^un'", "dkms status", "sudo apt --fix-broken install"),
@@ -205,6 +232,18 @@ def keep_from_loading(driver: str, distribution: Distribution | Unknown) -> Reme
         Family.ARCH: "sudo mkinitcpio -P",
     }.get(family(distribution), "sudo update-initramfs -u || sudo dracut --force")
     name = shlex.quote(driver)
+    if is_image(distribution):
+        return Remedy(
+            summary=f"keep {driver} from loading, then reboot",
+            commands=(
+                f"sudo rpm-ostree kargs --append=rd.driver.blacklist={name} --append=modprobe.blacklist={name}",
+                "sudo systemctl reboot",
+            ),
+            risk=Risk.DISRUPTIVE,
+            needs_root=True,
+            reboots=True,
+            prediction="the GPU is then free for the nvidia module at boot",
+        )
     return Remedy(
         summary=f"keep {driver} from loading, then reboot",
         commands=(
@@ -222,11 +261,22 @@ def keep_from_loading(driver: str, distribution: Distribution | Unknown) -> Reme
 def install_driver(distribution: Distribution | Unknown, gpus: GpusOnBus) -> Remedy:
     """Install a driver where there is none, by the distribution's own way."""
     modern = all(_number(gpu.device_id) >= FIRST_TURING_DEVICE for gpu in gpus.gpus)
-    old = (
-        ""
-        if modern
-        else "; a GPU here is older than Turing, which needs the proprietary modules of branch 580 or older"
-    )
+    old = _older_gpus(gpus)
+    if is_image(distribution):
+        return Remedy(
+            summary="install NVIDIA's driver into the next deployment",
+            commands=(
+                "sudo rpm-ostree install akmod-nvidia xorg-x11-drv-nvidia-cuda",
+                "sudo rpm-ostree kargs --append=rd.driver.blacklist=nouveau,nova_core"
+                " --append=modprobe.blacklist=nouveau,nova_core",
+                "sudo systemctl reboot",
+            ),
+            risk=Risk.DISRUPTIVE,
+            needs_root=True,
+            reboots=True,
+            prediction="the packages are RPM Fusion's nonfree repository's; an image with the driver in it needs none"
+            + old,
+        )
     match family(distribution):
         case Family.UBUNTU:
             commands: tuple[str, ...] = ("ubuntu-drivers list", "sudo ubuntu-drivers install")
@@ -235,16 +285,26 @@ def install_driver(distribution: Distribution | Unknown, gpus: GpusOnBus) -> Rem
             commands = ("sudo apt install linux-headers-$(uname -r) nvidia-driver firmware-misc-nonfree",)
             note = "the sources need the components contrib, non-free and non-free-firmware" + old
         case Family.FEDORA:
-            commands = ("sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda", "sudo akmods --force")
+            commands = (
+                "sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda"
+                if modern
+                else "sudo dnf install akmod-nvidia-580xx xorg-x11-drv-nvidia-580xx-cuda",
+                "sudo akmods --force",
+            )
             note = "the packages are RPM Fusion's nonfree repository's" + old
         case Family.RHEL:
             commands = (
                 "sudo dnf install kernel-devel-$(uname -r)",
-                "sudo dnf install nvidia-open" if modern else "sudo dnf install cuda-drivers",
+                "sudo dnf install nvidia-open" if modern else "sudo dnf module install nvidia-driver:580-dkms",
             )
-            note = "the packages are in NVIDIA's CUDA repository for this release" + old
+            streams = "" if modern else "; module streams are of releases 8 and 9"
+            note = "the packages are in NVIDIA's CUDA repository for this release" + streams + old
         case Family.SUSE:
-            commands = ("sudo zypper install nvidia-open-driver-G06-signed-kmp-default nvidia-compute-utils-G06",)
+            commands = (
+                "sudo zypper install nvidia-open-driver-G06-signed-kmp-default nvidia-compute-utils-G06"
+                if modern
+                else "sudo zypper install nvidia-driver-G06-kmp-default nvidia-compute-utils-G06",
+            )
             note = "the second package is in NVIDIA's own repository for SUSE" + old
         case Family.ARCH:
             commands = (
@@ -272,6 +332,21 @@ def install_driver(distribution: Distribution | Unknown, gpus: GpusOnBus) -> Rem
         prediction=note + "; a reboot follows",
         reboots=True,
     )
+
+
+def _older_gpus(gpus: GpusOnBus) -> str:
+    """What the oldest GPU here asks of the driver, and whether one driver can serve all of them at all."""
+    numbers = [_number(gpu.device_id) for gpu in gpus.gpus]
+    if min(numbers) >= FIRST_TURING_DEVICE:
+        return ""
+    if max(numbers) >= FIRST_BLACKWELL_DEVICE:
+        return (
+            "; no one driver serves all GPUs here: one is older than Turing and needs the proprietary modules,"
+            " one is of Blackwell and needs the open ones"
+        )
+    if min(numbers) < FIRST_MAXWELL_DEVICE:
+        return "; a GPU here is older than Maxwell, which needs a legacy branch: 470 for Kepler, 390 for Fermi"
+    return "; a GPU here is older than Turing, which needs the proprietary modules of branch 580 or older"
 
 
 def libraries_package(

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from nvdiag.checks import _evidence
 from nvdiag.checks.driver import user_space_release
 from nvdiag.engine import check
-from nvdiag.facts.answers import NvmlAnswer
+from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.libraries import DriverLibraries
-from nvdiag.facts.modules import LoadedDriver, VersionFile
+from nvdiag.facts.modules import DriverHere, LoadedDriver, VersionFile
 from nvdiag.facts.system import Surroundings
+from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 
@@ -51,18 +52,30 @@ def libraries_are_the_hosts_release(
             ),
             Remedy(summary="if the image carries driver packages (libnvidia-*, libcuda1), build it without them"),
         ),
-        explains=frozenset({"libcuda-mismatch", "gpu-init-failed"}),
+        explains=frozenset({"libcuda-mismatch", "gpu-init-failed", "no-cuda-device"}),
         layers=(Layer.LOADED_MODULE, Layer.NVML, Layer.LIBCUDA),
     )
 
 
 @check("container-driver-libraries-missing")
 def libraries_are_injected(
-    loaded: LoadedDriver, libraries: DriverLibraries, surroundings: Surroundings, nvml: NvmlAnswer | Unknown
+    driver: DriverHere,
+    libraries: DriverLibraries,
+    surroundings: Surroundings,
+    nvml: NvmlAnswer | Unknown,
+    cuda: CudaAnswer | Unknown,
+    toolkits: Toolkits | Unknown,
 ) -> Iterator[Finding]:
     """A container on a host with a loaded driver has the driver's libraries."""
     _only_in_containers(surroundings)
-    if libraries.nvml.taken is not None or libraries.libcuda.taken is not None:
+    if surroundings.sandbox:
+        raise NotApplicable("a sandbox does not show whether its host has a driver")
+    has_nvml = libraries.nvml.taken is not None or (isinstance(nvml, NvmlAnswer) and nvml.library is not None)
+    has_cuda = libraries.libcuda.taken is not None or (isinstance(cuda, CudaAnswer) and cuda.library is not None)
+    if has_nvml and has_cuda:
+        return
+    if has_nvml or has_cuda:
+        yield _half(driver, surroundings, toolkits, lacks_cuda=has_nvml)
         return
     yield Finding(
         id="container-driver-libraries-missing",
@@ -71,7 +84,7 @@ def libraries_are_injected(
         title="the host has a driver, and this container has none of its libraries",
         detail="It was started without its GPUs, or without the capability that brings the libraries.",
         evidence=(
-            Evidence(source=loaded.source, excerpt=f"{loaded.release} (the host's)"),
+            driver.evidence,
             Evidence(source="ldconfig -p and the loader's folders", excerpt="no libnvidia-ml.so.1 and no libcuda.so.1"),
             *surroundings.evidence[:1],
         ),
@@ -83,6 +96,36 @@ def libraries_are_injected(
             ),
         ),
         layers=(Layer.NVML, Layer.LIBCUDA),
+    )
+
+
+def _half(driver: DriverHere, surroundings: Surroundings, toolkits: Toolkits | Unknown, *, lacks_cuda: bool) -> Finding:
+    """One of the two libraries alone: as intended for monitoring or pure computing, unless somebody wants the other."""
+    soname, capability = ("libcuda.so.1", "compute") if lacks_cuda else ("libnvidia-ml.so.1", "utility")
+    effect = "no CUDA program runs" if lacks_cuda else "nvidia-smi and monitoring fail"
+    wanted = [one.root for one in toolkits.found] if lacks_cuda and isinstance(toolkits, Toolkits) else []
+    return Finding(
+        id="container-driver-libraries-missing",
+        subject=soname,
+        severity=Severity.ERROR if wanted else Severity.INFO,
+        confidence=Confidence.LIKELY,
+        title=f"this container has no {soname}, so {effect} in it",
+        detail=f"The engine injects it for the capability {capability}."
+        + ("" if wanted else " Nothing that wants it was seen, so this may be as intended."),
+        evidence=(
+            driver.evidence,
+            Evidence(source="ldconfig -p and the loader's folders", excerpt=f"no {soname}"),
+            *(Evidence(source="toolkits", excerpt=f"{root} is installed") for root in wanted[:1]),
+            *surroundings.evidence[:1],
+        ),
+        remedies=(
+            Remedy(
+                summary="if it is wanted, start the container with both capabilities",
+                commands=_start(surroundings),
+                prediction=f"with {capability} in NVIDIA_DRIVER_CAPABILITIES the engine injects {soname}",
+            ),
+        ),
+        layers=(Layer.LIBCUDA if lacks_cuda else Layer.NVML,),
     )
 
 

@@ -30,7 +30,8 @@ def device_nodes_exist(
 ) -> Iterator[Finding]:
     """/dev/nvidiactl, a node for each GPU and /dev/nvidia-uvm exist where their modules are loaded."""
     missing = [] if "/dev/nvidiactl" in nodes.nodes else ["/dev/nvidiactl"]
-    if len(nodes.gpus) < len(gpus.by_nvidia):
+    some = bool(surroundings.container and nodes.gpus)  # a container sees the host's whole bus, and gets what it asked
+    if len(nodes.gpus) < len(gpus.by_nvidia) and not some:
         short = len(gpus.by_nvidia) - len(nodes.gpus)
         missing.append(
             "/dev/nvidia0" if len(gpus.by_nvidia) == 1 else f"{short} of the {len(gpus.by_nvidia)} /dev/nvidiaN"
@@ -64,7 +65,7 @@ def _missing(severity: Severity, title: str, detail: str, evidence: tuple[Eviden
         detail=detail,
         evidence=evidence,
         remedies=(remedy,),
-        explains=frozenset({"gpu-init-failed"}),
+        explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(Layer.GPU,),
     )
 
@@ -103,7 +104,7 @@ def this_user_may_open_the_nodes(
             for path, error in sorted(refused.items())
         ),
         remedies=_let_in(nodes, refused, surroundings) if by_mode else (_ask_for_devices(surroundings),),
-        explains=frozenset({"gpu-init-failed"}),
+        explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(Layer.GPU,),
     )
 
@@ -171,8 +172,10 @@ def the_driver_answers_for_every_gpu(
         raise Unknown(
             f"NVML did not come back with an answer ({nvml.trouble}): probe-hung or probe-crashed speaks of it"
         )
+    if nvml.init is None and nvml.dlopen_error is None:
+        raise Unknown("NVML was called and its answer says nothing")
     if nvml.init is None:
-        raise NotApplicable("NVML could not be called")
+        raise NotApplicable("libnvidia-ml could not be loaded")
     if nvml.init == MISMATCH and _releases_differ(driver, libraries, nvml):
         raise NotApplicable("NVML refuses a module of another release, which the mismatch's own check is about")
     if nvml.init == NO_PERMISSION and _forbidden(access):
@@ -189,7 +192,10 @@ def the_driver_answers_for_every_gpu(
             Confidence.LIKELY,
             subject=str(device.index),
         )
-    if nvml.count is not None and nvml.count < expected and not surroundings.container:
+    mine = not surroundings.container or nvml.count == 0  # a container sees the host's bus, and gets what it asked for
+    if nvml.count is not None and isinstance(gpus, PciGpus) and mine:
+        yield from _without_driver(gpus, nvml)
+    if nvml.count is not None and nvml.count < expected and mine:
         yield _finding(
             f"the nvidia module holds {expected} GPUs on the bus, and NVML shows {nvml.count}",
             (
@@ -203,6 +209,24 @@ def the_driver_answers_for_every_gpu(
             else (),
             Confidence.LIKELY,
         )
+
+
+def _without_driver(gpus: PciGpus, nvml: NvmlAnswer) -> Iterator[Finding]:
+    """GPUs that no kernel driver holds although nvidia is loaded: its probe refused them, or they were taken out."""
+    answering = {device.address for device in nvml.devices if device.handle_error is None}
+    for gpu in gpus.gpus:
+        if gpu.driver is None and not gpu.driver_hidden and gpu.address not in answering:
+            yield _finding(
+                f"no kernel driver holds the GPU at {gpu.address}, though the nvidia module is loaded",
+                (
+                    Evidence(source=f"/sys/bus/pci/devices/{gpu.address}", excerpt=f"10de:{gpu.device_id}, no driver"),
+                    Evidence(source="nvmlDeviceGetCount", excerpt=str(nvml.count)),
+                ),
+                Confidence.LIKELY,
+                subject=gpu.address,
+                detail="The module's probe refused it (a GPU that this release or flavour does not support, or one that"
+                " does not start), or it was taken from the driver. The kernel log says which: look for NVRM lines.",
+            )
 
 
 def _releases_differ(driver: DriverHere, libraries: DriverLibraries | Unknown, nvml: NvmlAnswer) -> bool:
@@ -230,7 +254,16 @@ def _silent_driver(driver: DriverHere, nvml: NvmlAnswer, access: NodeAccess | Un
     )
 
 
-def _finding(title: str, evidence: tuple[Evidence, ...], confidence: Confidence, subject: str = "") -> Finding:
+_READ_THE_LOG = "The kernel log says why: look for NVRM lines (RmInitAdapter failed, fallen off the bus, Xid)."
+
+
+def _finding(
+    title: str,
+    evidence: tuple[Evidence, ...],
+    confidence: Confidence,
+    subject: str = "",
+    detail: str = _READ_THE_LOG,
+) -> Finding:
     return Finding(
         id="gpu-init-failed",
         subject=subject,
@@ -238,7 +271,7 @@ def _finding(title: str, evidence: tuple[Evidence, ...], confidence: Confidence,
         confidence=confidence,
         kind=FindingClass.HARDWARE if confidence is Confidence.LIKELY else FindingClass.CONFIGURATION,
         title=title,
-        detail="The kernel log says why: look for NVRM lines (RmInitAdapter failed, fallen off the bus, Xid).",
+        detail=detail,
         evidence=evidence,
         remedies=(
             Remedy(
@@ -247,5 +280,6 @@ def _finding(title: str, evidence: tuple[Evidence, ...], confidence: Confidence,
                 needs_root=True,
             ),
         ),
+        explains=frozenset({"no-cuda-device"}),
         layers=(Layer.GPU,),
     )

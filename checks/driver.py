@@ -19,7 +19,7 @@ from nvdiag.model.versions import DriverRelease
 MISMATCH = 18
 """NVML_ERROR_LIB_RM_VERSION_MISMATCH of nvml.h."""
 
-_CONSEQUENCES = frozenset({"libcuda-mismatch", "gpu-init-failed", "driver-submodule-mismatch"})
+_CONSEQUENCES = frozenset({"libcuda-mismatch", "gpu-init-failed", "driver-submodule-mismatch", "no-cuda-device"})
 
 
 @check("driver-library-mismatch", "driver-disk-mismatch")
@@ -206,5 +206,6 @@ def submodules_are_of_the_modules_release(loaded: LoadedDriver, modules: KernelM
                     _remedies.reload_modules(modules, loaded.release, "the set that modprobe loads"),
                     _remedies.reboot("a reboot loads all modules afresh, from what is on disk then"),
                 ),
+                explains=frozenset({"no-cuda-device"}),
                 layers=(Layer.LOADED_MODULE,),
             )

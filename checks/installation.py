@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from nvdiag.checks import _evidence, _remedies
 from nvdiag.engine import check
+from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.boot import InstalledKernels
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
@@ -18,18 +20,37 @@ from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 _WITHOUT_DRIVER = frozenset(
-    {"nvml-library-missing", "libcuda-missing", "device-nodes-missing", "gpu-init-failed", "driver-not-loaded"}
+    {
+        "nvml-library-missing",
+        "libcuda-missing",
+        "device-nodes-missing",
+        "gpu-init-failed",
+        "driver-not-loaded",
+        "no-cuda-device",
+    }
 )
 
 
 @check("no-nvidia-gpu", area="driver")
-def a_gpu_is_there(gpus: PciGpus, surroundings: Surroundings, modules: KernelModules | Unknown) -> Iterator[Finding]:
-    """An NVIDIA GPU is on the PCI bus, or comes through WSL or Tegra."""
-    if gpus.gpus:
+def a_gpu_is_there(
+    gpus: PciGpus | Unknown, surroundings: Surroundings, nvml: NvmlAnswer | Unknown
+) -> Iterator[Finding]:
+    """An NVIDIA GPU is on the PCI bus, or the driver shows one (WSL, Tegra, sandboxes)."""
+    if isinstance(gpus, PciGpus) and gpus.gpus:
         return
-    if surroundings.wsl or surroundings.tegra:
+    counted = nvml.count if isinstance(nvml, NvmlAnswer) and nvml.init == 0 else None
+    if counted:
+        return
+    if counted is None and (surroundings.wsl or surroundings.tegra):
         raise NotApplicable("under WSL and on Tegra the GPU is not on a PCI bus that this system sees")
-    where = surroundings.container or surroundings.sandbox or surroundings.virtual_machine
+    if counted is None and isinstance(gpus, Unknown):
+        raise gpus
+    where = (
+        surroundings.container
+        or surroundings.sandbox
+        or ("WSL" if surroundings.wsl else None)
+        or surroundings.virtual_machine
+    )
     yield Finding(
         id="no-nvidia-gpu",
         severity=Severity.ERROR,
@@ -39,15 +60,23 @@ def a_gpu_is_there(gpus: PciGpus, surroundings: Surroundings, modules: KernelMod
             f"This is {_a(where)}: it sees only what it was given."
             if where
             else "The PCI bus shows none: no card, or one switched off, badly seated or disabled in the firmware."
+            if isinstance(gpus, PciGpus)
+            else "The driver itself counts none, and the PCI bus could not be looked at."
         ),
         evidence=(
-            Evidence(source=DEVICES, excerpt="no device of vendor 10de and class 0300 or 0302"),
+            *_no_gpu_on(gpus, surroundings),
+            *((Evidence(source="nvmlDeviceGetCount", excerpt="0"),) if counted == 0 else ()),
             *surroundings.evidence[:2],
         ),
         remedies=_find_a_gpu(surroundings),
         explains=_WITHOUT_DRIVER | {"driver-not-installed", "driver-not-built"},
         layers=(Layer.GPU,),
     )
+
+
+def _no_gpu_on(gpus: PciGpus | Unknown, surroundings: Surroundings) -> Iterator[Evidence]:
+    if isinstance(gpus, PciGpus) and not (surroundings.wsl or surroundings.tegra):
+        yield Evidence(source=DEVICES, excerpt="no device of vendor 10de and class 0300 or 0302")
 
 
 def _a(where: str) -> str:
@@ -75,6 +104,13 @@ def _find_a_gpu(surroundings: Surroundings) -> tuple[Remedy, ...]:
                     "kubectl get nodes -o custom-columns=NAME:.metadata.name,GPU:.status.allocatable.nvidia\\.com/gpu",
                 ),
                 prediction="with nvidia.com/gpu: 1 under resources.limits the pod runs on a node that has one",
+            ),
+        )
+    if surroundings.wsl:
+        return (
+            Remedy(
+                summary="look whether nvidia-smi works in Windows; if it does, update WSL (in PowerShell)",
+                commands=("nvidia-smi", "wsl --update", "wsl --shutdown"),
             ),
         )
     if surroundings.virtual_machine or surroundings.container or surroundings.sandbox:
@@ -202,16 +238,21 @@ def _count(gpus: int) -> str:
 def the_module_is_loaded(
     gpus: GpusOnBus,
     surroundings: Surroundings,
-    modules: KernelModules,
+    modules: KernelModules | Unknown,
     disk: RunningKernelModule | Unknown,
 ) -> Iterator[Finding]:
     """The nvidia module is loaded where it is installed for the kernel that runs."""
     if surroundings.sandbox or surroundings.wsl or surroundings.tegra:
         raise NotApplicable("here the driver is not a module that this system could see")
+    if isinstance(modules, Unknown):
+        if any(gpu.driver or gpu.driver_hidden for gpu in gpus.gpus):
+            raise modules
+        yield _held_by_nobody(gpus, modules)
+        return
     if modules.nvidia is not None:
         return
     if all(_on_purpose(gpu) for gpu in gpus.gpus):
-        raise NotApplicable("every GPU here is given to vfio-pci, which no nvidia module can drive")
+        raise NotApplicable("every GPU here is kept for virtual machines (vfio-pci), so no nvidia module can drive one")
     if isinstance(disk, Unknown):
         yield _not_loaded_somewhere(gpus, surroundings, disk)
         return
@@ -244,6 +285,21 @@ def the_module_is_loaded(
                 prediction="a line `blacklist nvidia` or `alias nvidia off` in modprobe.d would explain it",
             ),
         ),
+        explains=_WITHOUT_DRIVER - {"driver-not-loaded"},
+        layers=(Layer.LOADED_MODULE,),
+    )
+
+
+def _held_by_nobody(gpus: GpusOnBus, why: Unknown) -> Finding:
+    """Whether the module is loaded is hidden, and the bus shows that no kernel driver holds any GPU."""
+    return Finding(
+        id="driver-not-loaded",
+        severity=Severity.ERROR,
+        confidence=Confidence.POSSIBLE,
+        title="no kernel driver holds a GPU here, so the nvidia module is probably not loaded",
+        detail=f"What is not known: {why}.",
+        evidence=tuple(_of_gpu(gpu) for gpu in gpus.gpus),
+        remedies=(Remedy(summary="see which modules are loaded", commands=("lsmod | grep -i nvidia",)),),
         explains=_WITHOUT_DRIVER - {"driver-not-loaded"},
         layers=(Layer.LOADED_MODULE,),
     )
@@ -290,18 +346,29 @@ def gpus_are_held_by_nvidia(
 
 
 def _on_purpose(gpu: PciGpu) -> bool:
-    return gpu.driver == "vfio-pci"
+    """Whether the GPU is kept for a virtual machine: vfio-pci and its variants, and the stubs that hold a place."""
+    return gpu.driver is not None and (
+        re.search(r"vfio", gpu.driver) is not None or gpu.driver in ("pci-stub", "pciback", "xen-pciback")
+    )
 
 
 def _bound(gpu: PciGpu, distribution: Distribution | Unknown, *, wanted: bool, spare: bool) -> Finding:
     given = _on_purpose(gpu)
     severity = Severity.INFO if given and (spare or not wanted) else Severity.WARNING if given else Severity.ERROR
     if given:
-        detail = "vfio-pci hands a GPU to a virtual machine, usually on purpose; this system's CUDA cannot use it."
+        detail = (
+            f"{gpu.driver} keeps a GPU for a virtual machine, usually on purpose; this system's CUDA cannot use it."
+        )
         remedy = Remedy(
-            summary="if this system is to use it, take it out of vfio-pci's ids and start again",
-            commands=("grep -rE 'vfio-pci|10de' /etc/modprobe.d /etc/default/grub",),
+            summary=f"if this system is to use it, find what gives it to {gpu.driver}, and take it out there",
+            commands=("grep -rE 'vfio|pci-stub|pciback|10de' /etc/modprobe.d /etc/default/grub",),
             risk=Risk.DISRUPTIVE,
+        )
+    elif not wanted:
+        detail = f"{gpu.driver} drives displays, and no CUDA; the nvidia module takes over where it is installed."
+        remedy = Remedy(
+            summary=f"install NVIDIA's driver first; its packages keep {gpu.driver} from loading",
+            prediction=f"without a driver to follow, keeping {gpu.driver} out may leave this machine without a display",
         )
     else:
         detail = f"While {gpu.driver} has the GPU, the nvidia module finds no device."
@@ -315,10 +382,13 @@ def _bound(gpu: PciGpu, distribution: Distribution | Unknown, *, wanted: bool, s
         detail=detail,
         evidence=(_of_gpu(gpu),),
         remedies=(remedy,),
-        explains=frozenset() if given else frozenset({"driver-not-loaded", "gpu-init-failed", "device-nodes-missing"}),
+        explains=frozenset()
+        if given
+        else frozenset({"driver-not-loaded", "gpu-init-failed", "device-nodes-missing", "no-cuda-device"}),
         layers=(Layer.GPU,),
     )
 
 
 def _of_gpu(gpu: PciGpu) -> Evidence:
-    return Evidence(source=f"{DEVICES}/{gpu.address}", excerpt=f"10de:{gpu.device_id}, driver {gpu.driver or 'none'}")
+    driver = gpu.driver or ("not readable" if gpu.driver_hidden else "none")
+    return Evidence(source=f"{DEVICES}/{gpu.address}", excerpt=f"10de:{gpu.device_id}, driver {driver}")

@@ -29,6 +29,9 @@ def nvml_is_found_by_the_loader(
     """The loader finds libnvidia-ml.so.1 where a driver is loaded."""
     if surroundings.container:
         raise NotApplicable("in a container the libraries come from outside: container-driver-libraries-missing looks")
+    _only_with_own_libraries(surroundings)
+    if surroundings.tegra:
+        raise NotApplicable("on Tegra, releases before 36 have no NVML, and nothing needs it")
     if not _missing(libraries.nvml, nvml):
         return
     elsewhere = _elsewhere(libraries.nvml)
@@ -37,8 +40,16 @@ def nvml_is_found_by_the_loader(
         id="nvml-library-missing",
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN,
-        title="libnvidia-ml.so.1 is not found, though a driver is loaded",
-        detail="nvidia-smi and everything that asks NVML fail. The kernel side is there, the user-space side is not"
+        title="libnvidia-ml.so.1 is not found, "
+        + (
+            "so nothing of Windows' NVIDIA driver is in sight here" if surroundings.wsl else "though a driver is loaded"
+        ),
+        detail="nvidia-smi and everything that asks NVML fail."
+        + (
+            " Windows has no NVIDIA GPU, or no driver for it, or WSL did not pass its files on"
+            if surroundings.wsl
+            else " The kernel side is there, the user-space side is not"
+        )
         + (", or not where the loader looks." if elsewhere else "."),
         evidence=(
             driver.evidence,
@@ -64,6 +75,7 @@ def libcuda_is_found_by_the_loader(
     """The loader finds libcuda.so.1 where a driver is loaded: without it every CUDA program fails."""
     if surroundings.container:
         raise NotApplicable("in a container the libraries come from outside: container-driver-libraries-missing looks")
+    _only_with_own_libraries(surroundings)
     if not _missing(libraries.libcuda, cuda):
         return
     wanted = _who_wants_cuda(toolkits)
@@ -71,11 +83,11 @@ def libcuda_is_found_by_the_loader(
     install = _install(driver, surroundings, distribution, packages, nvml=False)
     yield Finding(
         id="libcuda-missing",
-        severity=Severity.ERROR if wanted else Severity.INFO,
+        severity=Severity.ERROR if wanted or surroundings.tegra else Severity.INFO,
         confidence=Confidence.CERTAIN,
         title="libcuda.so.1 is not found, so no CUDA program runs here",
         detail="CUDA programs then say that the driver is insufficient (error 35) or that there is no device (100)."
-        + ("" if wanted else " Nothing that wants CUDA was seen, so this may be as intended."),
+        + ("" if wanted or surroundings.tegra else " Nothing that wants CUDA was seen, so this may be as intended."),
         evidence=(
             driver.evidence,
             *_loader_words(libraries.libcuda, cuda),
@@ -133,7 +145,7 @@ def _stub(identifier: str, copy: LibraryCopy, choice: LibraryChoice, layer: Laye
         detail=f"A stub has no driver behind it: {effect}.",
         evidence=(_evidence.of_library(copy), *(_evidence.of_library(other) for other in real[:1])),
         remedies=(remedy,),
-        explains=frozenset({"gpu-init-failed"}),
+        explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(layer,),
     )
 
@@ -192,9 +204,15 @@ def _foreign_libcuda(
             *(_evidence.of_library(other) for other in right[:1]),
         ),
         remedies=(remedy,),
-        explains=frozenset({"gpu-init-failed"}),
+        explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(Layer.LOADED_MODULE, Layer.LIBCUDA),
     )
+
+
+def _only_with_own_libraries(surroundings: Surroundings) -> None:
+    """A driver container's or NixOS's libraries are where their own users look; the loader need not know of them."""
+    if surroundings.driver_root:
+        raise NotApplicable(f"the driver's libraries are kept in {surroundings.driver_root}, for those who know of it")
 
 
 def _missing(choice: LibraryChoice, answer: NvmlAnswer | CudaAnswer | Unknown) -> bool:
@@ -248,5 +266,12 @@ def _install(
             summary="install or repair NVIDIA's driver in Windows, then restart WSL (in PowerShell)",
             commands=("wsl --update", "wsl --shutdown"),
             prediction="Windows' driver puts libcuda and libnvidia-ml below /usr/lib/wsl/lib",
+        )
+    if surroundings.tegra:
+        return Remedy(
+            summary="install Jetson Linux's own package again; desktop driver packages do not work on Tegra",
+            commands=("sudo apt install --reinstall nvidia-l4t-cuda", "sudo ldconfig"),
+            needs_root=True,
+            prediction="it brings libcuda below /usr/lib/aarch64-linux-gnu",
         )
     return _remedies.libraries_package(distribution, packages, driver.release, nvml=nvml)

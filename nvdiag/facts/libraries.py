@@ -177,7 +177,8 @@ class _Search:
             yield f"{folder}/{soname}", "default folder"
         for folder in self._folders(OTHER_FOLDERS):
             yield f"{folder}/{soname}", NOT_ON_PATH
-        for path in (*self.host.recorded("links"), *self.host.recorded("elf")):
+        links = [path for path in self.host.recorded("links") if reading.link(self.host, path) is not None]
+        for path in (*links, *self.host.recorded("elf")):
             if path.rpartition("/")[2] == soname:
                 yield path, _RECORDED
 

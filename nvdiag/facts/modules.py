@@ -147,7 +147,7 @@ def _loaded_nvidia(host: Host) -> LoadedModule | None:
         return _from_version_file(host, why)
     return LoadedModule(
         name="nvidia",
-        release=DriverRelease.or_none(version),
+        release=DriverRelease.or_none(version) or _release_of_version_file(host),
         flavour=_flavour(host),
         refcount=_number(host, f"{folder}/refcnt"),
         source=f"{folder}/version",
@@ -159,6 +159,14 @@ def _without_version(host: Host) -> LoadedModule | None:
     if "nvidia" in reading.names(host, "/sys/module"):
         return LoadedModule(name="nvidia", release=None, source="/sys/module/nvidia")
     return None
+
+
+def _release_of_version_file(host: Host) -> DriverRelease | None:
+    """The release by the driver's own file, where sysfs has a text that is none."""
+    try:
+        return parse_version_file(host.read(VERSION_FILE)).release
+    except (Unknown, ParseError):
+        return None
 
 
 def _from_version_file(host: Host, why: Unknown) -> LoadedModule | None:

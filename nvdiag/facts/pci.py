@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 from nvdiag.facts import reading
+from nvdiag.facts.system import Surroundings
 from nvdiag.host import Absent, Host
-from nvdiag.model.unknown import NotApplicable
+from nvdiag.model.unknown import NotApplicable, Unknown
 
 DEVICES = "/sys/bus/pci/devices"
 VENDOR = "0x10de"
@@ -17,11 +18,15 @@ GPU_CLASSES = ("0x0300", "0x0302")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PciGpu:
-    """One GPU. `address` is domain:bus:device.function; `driver` the kernel driver bound to it, None for none."""
+    """One GPU. `address` is domain:bus:device.function; `driver` the kernel driver bound to it, None for none.
+
+    `driver_hidden` is True where that could not be looked at.
+    """
 
     address: str
     device_id: str
     driver: str | None
+    driver_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,18 @@ class PciGpus:
     gpus: tuple[PciGpu, ...]
 
     @classmethod
-    def collect(cls, host: Host) -> PciGpus:
+    def collect(cls, host: Host, surroundings: Surroundings) -> PciGpus:
         try:
             addresses = host.folder(DEVICES)
         except Absent:
+            busless = surroundings.wsl or surroundings.tegra or surroundings.sandbox
+            if not busless and _certainly_absent(host, "/sys/bus"):
+                raise Unknown("/sys shows no bus at all: it is not mounted here, or hidden") from None
             return cls(())
-        return cls(tuple(_gpu(host, address) for address in addresses if _is_gpu(host, address)))
+        found = tuple(_gpu(host, address) for address in addresses if _is_gpu(host, address))
+        if not found and (silent := [one for one in addresses if _is_silent(host, one)]):
+            raise Unknown(f"whether {silent[0]} on the PCI bus is an NVIDIA GPU: its vendor or class cannot be read")
+        return cls(found)
 
     @property
     def by_nvidia(self) -> tuple[PciGpu, ...]:
@@ -64,13 +75,35 @@ def _is_gpu(host: Host, address: str) -> bool:
     return (reading.text(host, f"{DEVICES}/{address}/class") or "").startswith(GPU_CLASSES)
 
 
+def _is_silent(host: Host, address: str) -> bool:
+    """Whether a device does not tell if it is one of NVIDIA's GPUs: no vendor to be read, or NVIDIA's and no class."""
+    vendor = reading.text(host, f"{DEVICES}/{address}/vendor")
+    if vendor is None:
+        return True
+    return vendor.strip() == VENDOR and reading.text(host, f"{DEVICES}/{address}/class") is None
+
+
+def _certainly_absent(host: Host, path: str) -> bool:
+    try:
+        return not host.exists(path)
+    except Unknown:
+        return False
+
+
 def _gpu(host: Host, address: str) -> PciGpu:
     folder = f"{DEVICES}/{address}"
-    driver = reading.link(host, f"{folder}/driver")
+    driver, hidden = None, False
+    try:
+        driver = host.link(f"{folder}/driver")
+    except Absent:
+        pass
+    except Unknown:
+        hidden = True
     return PciGpu(
         address=address,
         device_id=(reading.text(host, f"{folder}/device") or "").strip().removeprefix("0x"),
         driver=driver.rpartition("/")[2] if driver else None,
+        driver_hidden=hidden,
     )
 
 

@@ -39,6 +39,10 @@ class Source:
     captured_at: str
 
 
+_BESIDE_THE_DRIVER = frozenset({"engine", "cuda"})
+"""Areas that tell of nvdiag's own questions and of toolkits: that these are well says nothing of GPU and driver."""
+
+
 class Verdict(Enum):
     """The whole answer in one word."""
 
@@ -71,7 +75,8 @@ class Diagnosis:
         bad = [ranked.finding.confidence for ranked in self.findings if ranked.finding.severity in counted]
         if any(confidence is not Confidence.POSSIBLE for confidence in bad):
             return 1
-        judged = any(outcome.status in (Status.PASSED, Status.FOUND) for outcome in self.checks)
+        telling = [outcome for outcome in self.checks if outcome.area not in _BESIDE_THE_DRIVER] or self.checks
+        judged = any(outcome.status in (Status.PASSED, Status.FOUND) for outcome in telling)
         unsure = any(outcome.status in (Status.UNKNOWN, Status.FAILED) for outcome in self.checks)
         return 3 if bad or not judged or (strict and unsure) else 0
 

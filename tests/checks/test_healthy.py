@@ -73,3 +73,13 @@ def test_a_silent_machine_is_never_healthy() -> None:
     assert diagnosis.exit_code() == 3
     assert diagnosis.verdict() is Verdict.INCONCLUSIVE
     assert not [outcome for outcome in diagnosis.checks if outcome.status is Status.PASSED]
+
+
+@pytest.mark.parametrize("section", ["folders", "files"])
+def test_toolkits_and_probes_alone_make_no_machine_healthy(section: str) -> None:
+    """A broken machine whose bus or whose modules were not recorded: what is left says nothing of the driver."""
+    from nvdiag.host.snapshot import SnapshotHost
+
+    document = dict(machines.ubuntu_dkms(None, NEW, NEW).snapshot().document)
+    document.pop(section)
+    assert diagnosed(SnapshotHost(document, "partial")).exit_code() == 3

@@ -200,3 +200,55 @@ def test_every_command_is_one_that_a_shell_can_read(machine: Tree) -> None:
     for command in commands:
         done = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (command, done.stderr)
+
+
+OSTREE = {"/run/ostree-booted": ""}
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        bare(machines.FEDORA_RELEASE).but(files=OSTREE),
+        machines.rpm_machine("fedora", None, None, NEW).but(files=OSTREE),
+        machines.rpm_machine("fedora", "570.169", "570.169", NEW).but(files=OSTREE),
+        machines.rpm_machine("fedora", None, NEW, NEW).but(
+            files=OSTREE, links={f"/sys/bus/pci/devices/{machines.GPU}/driver": "../../../../bus/pci/drivers/nouveau"}
+        ),
+    ],
+    ids=["bare", "not built", "disk", "nouveau"],
+)
+def test_an_image_is_never_told_to_edit_its_usr(machine: Tree) -> None:
+    found = diagnosed(machine).findings
+    commands = [line for one in found for remedy in one.finding.remedies for line in remedy.commands]
+    assert found
+    assert not [line for line in commands if line.startswith(("sudo dnf", "sudo akmods", "sudo dracut", "sudo dkms"))]
+
+
+def test_no_one_driver_serves_a_pascal_beside_a_blackwell() -> None:
+    second = "/sys/bus/pci/devices/0000:41:00.0"
+    machine = bare(machines.ARCH_RELEASE, gpus=(machines.GPU, "0000:41:00.0"), device="0x1b80")
+    finding = first(machine.but(files={f"{second}/device": "0x2b85\n"}))
+    assert "no one driver serves" in finding.remedies[0].prediction
+
+
+def test_a_kepler_is_told_of_its_legacy_branch() -> None:
+    assert "470" in first(bare(machines.DEBIAN_RELEASE, device="0x1180")).remedies[0].prediction
+
+
+@pytest.mark.parametrize("release", [machines.FEDORA_RELEASE, machines.ROCKY_RELEASE], ids=["fedora", "rocky"])
+def test_a_pascal_gets_the_last_branch_that_drives_it_and_not_the_newest(release: str) -> None:
+    assert "580" in " ".join(first(bare(release, device="0x1b06")).remedies[0].commands)
+
+
+def test_a_machine_without_nvidias_driver_is_not_told_to_lock_nouveau_out() -> None:
+    found = [one.finding for one in diagnosed(bare(held_by="nouveau")).findings]
+    commands = [line for one in found for remedy in one.remedies for line in remedy.commands]
+    assert not [line for line in commands if "blacklist" in line]
+
+
+@pytest.mark.parametrize("driver", ["pci-stub", "xen-pciback", "nvgrace_gpu_vfio_pci"])
+def test_every_way_to_keep_a_gpu_for_a_virtual_machine_is_on_purpose(driver: str) -> None:
+    found = diagnosed(machines.ubuntu_dkms(None, NEW, NEW, held_by=driver))
+    assert [(one.finding.id, one.finding.severity) for one in found.findings] == [
+        ("gpu-bound-to-other-driver", Severity.WARNING)
+    ]
