@@ -41,7 +41,7 @@ class PciGpus:
             addresses = host.folder(DEVICES)
         except Absent:
             busless = surroundings.wsl or surroundings.tegra or surroundings.sandbox
-            if not busless and _certainly_absent(host, "/sys/bus"):
+            if not busless and reading.certainly_absent(host, "/sys/bus"):
                 raise Unknown("/sys shows no bus at all: it is not mounted here, or hidden") from None
             return cls(())
         found = tuple(_gpu(host, address) for address in addresses if _is_gpu(host, address))
@@ -81,13 +81,6 @@ def _is_silent(host: Host, address: str) -> bool:
     if vendor is None:
         return True
     return vendor.strip() == VENDOR and reading.text(host, f"{DEVICES}/{address}/class") is None
-
-
-def _certainly_absent(host: Host, path: str) -> bool:
-    try:
-        return not host.exists(path)
-    except Unknown:
-        return False
 
 
 def _gpu(host: Host, address: str) -> PciGpu:

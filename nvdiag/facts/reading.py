@@ -49,3 +49,11 @@ def variable(host: Host, name: str) -> str | None:
         return host.env(name)
     except Unknown:
         return None
+
+
+def certainly_absent(host: Host, path: str) -> bool:
+    """True where somebody looked and the path is not there: a refusal or a silent recording is no absence."""
+    try:
+        return not host.exists(path)
+    except Unknown:
+        return False

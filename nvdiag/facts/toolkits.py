@@ -86,12 +86,12 @@ def _ways(host: Host) -> tuple[dict[str, list[str]], list[BrokenToolkitPath]]:
             ways.setdefault(host.resolve(home), []).append(name)
             if not _nvcc(host, home):
                 broken.append(BrokenToolkitPath(way=name, path=home, reason=f"{home}/bin/nvcc is not there"))
-        elif _certainly_absent(host, home):
+        elif reading.certainly_absent(host, home):
             broken.append(BrokenToolkitPath(way=name, path=home, reason=f"{home} is not there"))
     for folder in _usual_folders(host):
         if reading.is_there(host, folder):
             ways.setdefault(host.resolve(folder), []).append(folder)
-        elif _certainly_absent(host, folder) and (target := reading.link(host, folder)):
+        elif reading.certainly_absent(host, folder) and (target := reading.link(host, folder)):
             broken.append(
                 BrokenToolkitPath(way=folder, path=folder, reason=f"it is a link to {target}, which is not there")
             )
@@ -203,10 +203,3 @@ def parse_cuda_header(text: str) -> CudaVersion:
     if not match:
         raise ParseError("no CUDA_VERSION in cuda.h")
     return CudaVersion.from_number(int(match[1]))
-
-
-def _certainly_absent(host: Host, path: str) -> bool:
-    try:
-        return not host.exists(path)
-    except Unknown:
-        return False
