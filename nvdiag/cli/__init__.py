@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from nvdiag.cli import early
+from nvdiag.cli import early, streams
 
 
 def main() -> None:
@@ -19,16 +19,21 @@ def main() -> None:
 
     from nvdiag.cli.app import app
 
+    stdout = sys.stdout
     try:
         code = app(arguments, prog_name="nvdiag", standalone_mode=False)
     except ClickException as error:
-        error.show()
         code = error.exit_code
+        streams.complain(error.show)
     except Abort:  # Ctrl-C: click itself would exit with 1, which here means that a problem was found
         code = 130
     except Exception as error:  # the last wall: one line and exit 4, never a traceback
         from nvdiag.report.printable import printable
 
-        sys.stderr.write(printable(f"nvdiag: no report could be made: {type(error).__name__}: {error}") + "\n")
+        line = printable(f"nvdiag: no report could be made: {type(error).__name__}: {error}") + "\n"
         code = 4
+        streams.complain(lambda: sys.stderr.write(line))
+    except SystemExit as leaving:
+        # where the reader of a help text went away click wraps stdout and exits with 1, which here is a problem found
+        code = leaving.code if sys.stdout is stdout else 141
     sys.exit(code)

@@ -8,12 +8,23 @@ from nvdiag import __version__
 from nvdiag.cli import running
 from nvdiag.model.finding import Severity
 
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.1 <= seconds <= 3600:  # which is not so for nan, either
+        raise click.BadParameter(f"{text} is not a number of seconds from 0.1 to 3600")
+    return seconds
+
+
 _FROM = click.option("--from", "source", metavar="FILE|-", help="Look at a snapshot instead of this machine.")
 _DEADLINE = click.option(
     "--deadline",
-    type=click.FloatRange(0.1, 3600),
+    type=_seconds,
     metavar="SECONDS",
-    help="How long to wait for the driver's answers. Default: 10, and 3 more for each further GPU.",
+    help="How long to wait for the driver's answers, 0.1 to 3600. Default: 10, and 3 more for each further GPU.",
 )
 
 
@@ -37,7 +48,12 @@ def app(context: click.Context) -> None:
 @_FROM
 @click.option("--select", multiple=True, metavar="ID|AREA,…", help="Only these finding ids or areas.")
 @click.option("--ignore", multiple=True, metavar="ID|AREA,…", help="All but these finding ids or areas.")
-@click.option("--fail-on", type=click.Choice(["error", "warning"]), default="error", help="What makes the exit code 1.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning"]),
+    default="error",
+    help="The least severe finding that makes the exit code 1. Default: error.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 3 where any check could not judge.")
 @_DEADLINE
 @click.option(
@@ -54,7 +70,7 @@ def check(
     form: str = "terminal",
     output: str | None = None,
 ) -> None:
-    """Look at this machine, or at a snapshot of one, and say what is wrong."""
+    """Say what is wrong with this machine, or with a recorded one."""
     facts = running.facts_of(source, deadline)
     choice = running.chosen(select, ignore)
     diagnosis = running.diagnosed(facts, choice)
@@ -68,7 +84,7 @@ def check(
 @_DEADLINE
 @click.option("--show", is_flag=True, help="Print what would be written, and write nothing.")
 def snapshot(file: str | None, deadline: float | None, show: bool) -> None:
-    """Record what the checks read on this machine, redacted, as one JSON document."""
+    """Record what the checks read, redacted, in one file to hand on."""
     if file is None and not show:
         raise click.UsageError("name the FILE to write, or use --show")
     text = running.snapshot_text(deadline)
@@ -81,20 +97,23 @@ def snapshot(file: str | None, deadline: float | None, show: bool) -> None:
 
 @app.command("list")
 def list_checks() -> None:
-    """Every check and the finding ids that it may report."""
+    """List every check and the finding ids that it may report."""
     running.say(running.listing())
 
 
 @app.command()
 @click.argument("what", required=False)
 def explain(what: str | None) -> None:
-    """Explain a finding id: what it means, causes, what to do. Without an id: the list of them."""
+    """Explain a finding id; without one, list them.
+
+    The page says what the finding means, its causes, and what to do.
+    """
     running.say(running.explanation(what))
 
 
 @app.command()
 def demo() -> None:
-    """Show the report of a recorded machine that ships with nvdiag; no GPU is needed."""
+    """Show the report of a recorded machine; no GPU is needed."""
     choice = running.chosen((), ())
     diagnosis = running.diagnosed(running.begun(running.demo_host()), choice)
     running.say(running.rendered(diagnosis, choice, running.Wanted(), to_file=False))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from nvdiag.cli import early
+from nvdiag.cli import early, streams
 from nvdiag.engine import BrokenPlugin, Check, Facts, diagnose
 from nvdiag.facts.probing import Probes
 from nvdiag.host import Host
@@ -47,7 +47,7 @@ def fail(message: str, code: int = 2) -> NoReturn:
     """One clear line on stderr and the exit code."""
     from nvdiag.report.printable import printable
 
-    click.echo(f"nvdiag: {printable(message)}", err=True)
+    streams.complain(lambda: click.echo(f"nvdiag: {printable(message)}", err=True))
     raise SystemExit(code)
 
 
@@ -59,6 +59,8 @@ def chosen(select: Sequence[str], ignore: Sequence[str]) -> Choice:
     checks = (*catalogue.built_in(), *plugged)
     areas = {identifier: one.area for one in checks for identifier in one.ids}
     wanted, unwanted = _ids(select, areas), _ids(ignore, areas)
+    if select and not wanted:
+        fail("--select names no finding and no area; `nvdiag list` names them all")
     kept = (frozenset(areas) if not select else wanted) - unwanted
     return Choice(
         checks=tuple(one for one in checks if kept.intersection(one.ids)),
@@ -80,12 +82,14 @@ def _ids(names: Sequence[str], areas: dict[str, str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _unknown_name(name: str, known: Sequence[str]) -> NoReturn:
+def _unknown_name(
+    name: str, known: Sequence[str], what: str = "finding or area named", all_of: str = "`nvdiag list` names them all"
+) -> NoReturn:
     from difflib import get_close_matches
 
     near = get_close_matches(name, sorted(set(known)), n=1)
-    hint = f"; did you mean {near[0]}?" if near else "; `nvdiag list` names them all"
-    fail(f"there is no finding or area named {name}{hint}")
+    hint = f"; did you mean {near[0]}?" if near else f"; {all_of}"
+    fail(f"there is no {what} {name}{hint}")
 
 
 def facts_of(source: str | None, deadline: float | None) -> Facts:
@@ -154,8 +158,8 @@ def rendered(diagnosis: Diagnosis, choice: Choice, wanted: Wanted, *, to_file: b
 def _look(to_file: bool) -> terminal.Look:
     from nvdiag.report import terminal
 
-    drawn = not to_file and sys.stdout.isatty()
-    unicode = to_file or (sys.stdout.encoding or "ascii").lower().replace("-", "").startswith("utf8")
+    drawn = not to_file and sys.stdout is not None and sys.stdout.isatty()
+    unicode = to_file or (_encoding().startswith("utf") and os.environ.get("LC_ALL") not in ("C", "POSIX"))
     width = 80
     if drawn:
         width = min(os.get_terminal_size(sys.stdout.fileno()).columns or 80, 110)
@@ -195,12 +199,20 @@ def _replace(target: str, text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Text on stdout, as it is. Where its reader went away nothing more is said, and the exit code is a SIGPIPE's."""
+    """Text on stdout. Where its reader went away nothing more is said, and the exit code is a SIGPIPE's."""
     try:
-        click.echo(text, nl=False)
+        click.echo(text.encode(_encoding(), "replace").decode(_encoding()), nl=False)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        streams.forget(1)
         raise SystemExit(141) from None
+    except OSError as error:
+        streams.forget(1)
+        fail(f"cannot write to standard output: {error.strerror or error}", 4)
+
+
+def _encoding() -> str:
+    """What standard output takes; ASCII where it is closed."""
+    return (getattr(sys.stdout, "encoding", None) or "ascii").lower()
 
 
 def _umask() -> int:
@@ -244,5 +256,5 @@ def explanation(what: str | None) -> str:
         return "".join(f"{page.id}\n    {page.summary}\n" for page in map(pages.page, pages.page_ids()) if page)
     page = pages.page(what)
     if page is None:
-        _unknown_name(what, pages.page_ids())
+        _unknown_name(what, pages.page_ids(), "page for", "`nvdiag explain` lists them all")
     return page.body

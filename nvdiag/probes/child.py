@@ -6,6 +6,7 @@ becomes of it, the parent has every answer up to there and can name the call tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -29,6 +30,8 @@ PROBES = {
 }
 """Probe names and the modules whose `run(arguments, say)` answers. `dlopen libcudart.so.12` carries an argument."""
 
+_PR_SET_PDEATHSIG = 1
+
 VENDOR = frozenset({"nvml", "cuda", "dlopen"})
 """The probes that run code which is not nvdiag's own: those are confined."""
 
@@ -38,12 +41,13 @@ def start(name: str, memory: int) -> int:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # it is where the process was started with that stream closed
             stream.flush()
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     code = 70
     try:
-        code = _live(name, memory)
+        code = _live(name, memory, parent)
     finally:
         os._exit(code)
 
@@ -70,10 +74,11 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _live(name: str, memory: int) -> int:
+def _live(name: str, memory: int, parent: int) -> int:
     """The child's whole life; its exit code. Nothing of the parent's is used after this: no flush, no atexit."""
     started = time.monotonic()
     os.setsid()
+    _die_with(parent)
     sys.dont_write_bytecode = True  # confined, it could make a temporary .pyc and neither rename nor remove it
     _silence()
     kind, *arguments = shlex.split(name)
@@ -101,6 +106,16 @@ def _live(name: str, memory: int) -> int:
         say(f"{stage}: {type(error).__name__}: {error}"[:300], document)
         return 72
     return 0
+
+
+def _die_with(parent: int) -> None:
+    """Be killed when the parent ends, however it ends: a probe that hangs must not outlive a Ctrl-C or a SIGTERM."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before that
+        os._exit(0)
 
 
 def _silence() -> None:

@@ -13,7 +13,6 @@ import errno
 import os
 import struct
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -22,7 +21,6 @@ _RET_ERRNO = 0x00050000
 _RET_ALLOW = 0x7FFF0000
 _LOAD_WORD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _CAP_SYS_MODULE, _CAP_MKNOD = 16, 27
-_SIGKILL = 9
 
 _X86_64 = {
     "chmod": 90, "fchmod": 91, "fchmodat": 268, "fchmodat2": 452,
@@ -46,9 +44,8 @@ class _Program(ctypes.Structure):
 
 
 def confine() -> bool:
-    """Confine this process for good and die with the parent; True where the system-call filter is in force."""
+    """Confine this process for good; True where the system-call filter is in force."""
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
     for capability in (_CAP_SYS_MODULE, _CAP_MKNOD):
         libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:

@@ -165,6 +165,20 @@ def test_an_unknown_name_near_to_none_is_said_to_be_unknown(healthy: str) -> Non
     assert "nvdiag list" in one_line(call("check", "--from", healthy, "--select", "zzzzzz").stderr)
 
 
+@pytest.mark.parametrize("nothing", ["", " , "])
+def test_a_selection_of_nothing_is_wrong_usage(healthy: str, nothing: str) -> None:
+    result = call("check", "--from", healthy, "--select", nothing)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--select names no finding" in one_line(result.stderr)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1", "3601", "soon", ""])
+def test_a_deadline_is_a_number_of_seconds_within_reason(healthy: str, seconds: str) -> None:
+    result = call("check", "--from", healthy, "--deadline", seconds)
+    assert result.exit_code == 2
+    assert "is not a number of seconds from 0.1 to 3600" in result.stderr
+
+
 # Streams
 
 
@@ -200,7 +214,7 @@ def test_wrong_usage_goes_to_stderr_alone(broken: str) -> None:
         assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("command", [["check", "--from"], ["explain"], ["list"]])
+@pytest.mark.parametrize("command", [["check", "--from"], ["explain"], ["list"], ["--help"], ["check", "--help"]])
 def test_a_reader_that_went_away_is_no_error_and_no_finding(broken: str, command: list[str]) -> None:
     arguments = [*command, broken] if command[-1] == "--from" else command
     reading, writing = os.pipe()
@@ -212,12 +226,34 @@ def test_a_reader_that_went_away_is_no_error_and_no_finding(broken: str, command
     assert (result.returncode, result.stderr) == (141, "")
 
 
-def test_a_closed_standard_output_is_no_traceback(broken: str) -> None:
-    result = subprocess.run(
-        ["sh", "-c", f'"{sys.executable}" -m nvdiag check --from "{broken}" >&-'],
-        env=surroundings(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "Traceback" not in result.stderr
+def redirected(arguments: str, redirection: str) -> subprocess.CompletedProcess[str]:
+    """`nvdiag ARGUMENTS` by a shell, which can close a stream."""
+    line = f'"{sys.executable}" -m nvdiag {arguments} {redirection}'
+    return subprocess.run(["sh", "-c", line], env=surroundings(), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("form", ["terminal", "json"])
+def test_a_closed_standard_output_changes_no_exit_code(broken: str, form: str) -> None:
+    result = redirected(f'check --format {form} --from "{broken}"', ">&-")
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("arguments", ["nosuch", "check --from nosuch", "check --fail-on nothing"])
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_a_stderr_that_takes_nothing_changes_no_exit_code(arguments: str, redirection: str) -> None:
+    result = redirected(arguments, redirection)
+    assert (result.returncode, result.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("arguments", ["demo", "list", "explain"])
+def test_a_full_standard_output_is_one_clear_line(arguments: str) -> None:
+    result = redirected(arguments, ">/dev/full")
+    assert result.returncode == 4
+    assert one_line(result.stderr) == "nvdiag: cannot write to standard output: No space left on device"
+
+
+def test_the_c_locale_asked_for_by_name_gets_ascii(broken: str) -> None:
+    assert process("check", "--from", broken, environment={"LC_ALL": "C"}).stdout.isascii()
 
 
 def test_a_stream_of_ascii_gets_ascii(broken: str, healthy: str) -> None:

@@ -48,6 +48,7 @@ def test_explain_of_what_is_no_id_is_one_line(name: str) -> None:
     result = call("explain", name)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "\x1b" not in one_line(result.stderr)
+    assert "there is no page for" in result.stderr
 
 
 def test_the_demo_shows_the_main_job_and_exits_with_0() -> None:

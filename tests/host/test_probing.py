@@ -56,6 +56,30 @@ def half(say: Say) -> None:
     say("two", {"init": 0, "count": 2})
 
 
+def test_a_probe_that_hangs_does_not_outlive_nvdiag(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(arguments: list[str], say: Say) -> dict[str, Json]:
+        time.sleep(300)
+        return {}
+
+    module = ModuleType("odd_probe")
+    module.run = hang  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "odd_probe", module)
+    monkeypatch.setitem(child.PROBES, "odd", "odd_probe")
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if not parent:
+        os.write(writing, str(Probing("odd").pid).encode())
+        time.sleep(300)
+    probe = int(os.read(reading, 20))
+    time.sleep(0.5)
+    os.kill(parent, signal.SIGTERM)
+    os.waitpid(parent, 0)
+    until = time.monotonic() + 10
+    while children.process_state(probe) not in ("", "Z", "X") and time.monotonic() < until:
+        time.sleep(0.01)
+    assert children.process_state(probe) in ("", "Z", "X")
+
+
 def test_answer_is_the_document(answer: Callable[..., Any]) -> None:
     assert answer(lambda arguments, say: {"arguments": arguments}, "odd 'a b' c") == {"arguments": ["a b", "c"]}
 
