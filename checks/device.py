@@ -183,7 +183,6 @@ def the_driver_answers_for_every_gpu(
     if nvml.init != 0:
         yield _silent_driver(driver, nvml, access)
         return
-    expected = len(gpus.by_nvidia) if isinstance(gpus, PciGpus) else 0
     lost = [device for device in nvml.devices if device.handle_error is not None]
     for device in lost:
         yield _finding(
@@ -193,20 +192,19 @@ def the_driver_answers_for_every_gpu(
             subject=str(device.index),
         )
     mine = not surroundings.container or nvml.count == 0  # a container sees the host's bus, and gets what it asked for
-    if nvml.count is not None and isinstance(gpus, PciGpus) and mine:
-        yield from _without_driver(gpus, nvml)
-    if nvml.count is not None and nvml.count < expected and mine:
+    if nvml.count is None or isinstance(gpus, Unknown) or not mine:
+        return
+    yield from _without_driver(gpus, nvml)
+    if nvml.count < len(gpus.by_nvidia):
         yield _finding(
-            f"the nvidia module holds {expected} GPUs on the bus, and NVML shows {nvml.count}",
+            f"the nvidia module holds {len(gpus.by_nvidia)} GPUs on the bus, and NVML shows {nvml.count}",
             (
                 Evidence(source="nvmlDeviceGetCount", excerpt=str(nvml.count)),
                 *(
                     Evidence(source=f"/sys/bus/pci/devices/{gpu.address}", excerpt="driver nvidia")
                     for gpu in gpus.by_nvidia
                 ),
-            )
-            if isinstance(gpus, PciGpus)
-            else (),
+            ),
             Confidence.LIKELY,
         )
 

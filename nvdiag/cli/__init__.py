@@ -14,18 +14,11 @@ def main() -> None:
     arguments = sys.argv[1:]
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("--help", "-h", "--version")):
         arguments = ["check", *arguments]
-    early.begin(arguments)
-    from click import Abort, ClickException
-
-    from nvdiag.cli.app import app
-
     stdout = sys.stdout
     try:
-        code = app(arguments, prog_name="nvdiag", standalone_mode=False)
-    except ClickException as error:
-        code = error.exit_code
-        streams.complain(error.show)
-    except Abort:  # Ctrl-C: click itself would exit with 1, which here means that a problem was found
+        early.begin(arguments)
+        code = _run(arguments)
+    except KeyboardInterrupt:  # before click is there to see it
         code = 130
     except Exception as error:  # the last wall: one line and exit 4, never a traceback
         from nvdiag.report.printable import printable
@@ -37,3 +30,18 @@ def main() -> None:
         # where the reader of a help text went away click wraps stdout and exits with 1, which here is a problem found
         code = leaving.code if sys.stdout is stdout else 141
     sys.exit(code)
+
+
+def _run(arguments: list[str]) -> str | int | None:
+    """Let click run the command; its own errors are exit codes of ours."""
+    from click import Abort, ClickException
+
+    from nvdiag.cli.app import app
+
+    try:
+        return app(arguments, prog_name="nvdiag", standalone_mode=False)  # type: ignore[no-any-return]
+    except ClickException as error:
+        streams.complain(error.show)
+        return error.exit_code
+    except Abort:  # Ctrl-C: click itself would exit with 1, which here means that a problem was found
+        return 130

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.modules import KernelModules
-from nvdiag.host import FileStat, Host
+from nvdiag.host import Absent, FileStat, Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 MODPROBE_HELPER = "/usr/bin/nvidia-modprobe"
@@ -30,7 +30,14 @@ class DeviceNodes:
             if not listed:
                 raise Unknown(f"which device nodes exist: {why}") from why
         names = (name for name in listed if re.fullmatch(r"nvidia([0-9]{1,9}|ctl|-uvm|-uvm-tools|-modeset)", name))
-        found = {path: stat for name in names if (stat := reading.stat(host, path := f"/dev/{name}")) is not None}
+        found = {}
+        for path in (f"/dev/{name}" for name in names):
+            try:
+                found[path] = host.stat(path)
+            except Absent:  # it went away since /dev was listed
+                continue
+            except Unknown as why:
+                raise Unknown(f"{path} is there and could not be looked at: {why}") from why
         helper = reading.stat(host, MODPROBE_HELPER)
         return cls(found, helper is not None and helper.uid == 0 and helper.mode[3:4] in ("s", "S"))
 

@@ -254,3 +254,12 @@ def test_the_table_tells_the_drivers_cuda_where_neither_library_does() -> None:
     found = diagnosed(silent).facts[DriverCuda]
     assert isinstance(found, DriverCuda)
     assert (str(found.version), found.source) == ("12.8", "nvdiag's table for branch 570")
+
+
+def test_a_node_that_may_not_be_looked_at_is_not_missing() -> None:
+    diagnosis = diagnosed(HEALTHY.but(refused={"/dev/nvidiactl": "EACCES"}))
+    assert [one.finding.id for one in diagnosis.findings] == []
+    reasons = {one.name: (one.status.value, one.reason) for one in diagnosis.checks}
+    status, reason = reasons["device_nodes_exist"]
+    assert status == "unknown"
+    assert "/dev/nvidiactl is there and could not be looked at" in reason

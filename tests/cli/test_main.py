@@ -92,3 +92,15 @@ def test_a_snapshot_of_this_machine_replays_as_the_machine(tmp_path: Path) -> No
     replayed = running.diagnosed(running.facts_of(str(file), None), running.chosen((), ()))
     assert [one.finding.key for one in live.findings] == [one.finding.key for one in replayed.findings]
     assert [(one.name, one.status) for one in live.checks] == [(one.name, one.status) for one in replayed.checks]
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (OSError("no more processes"), 4)])
+def test_what_fails_before_click_is_there_is_no_traceback_either(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int
+) -> None:
+    def fail(_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(early, "begin", fail)
+    assert run(monkeypatch, "check") == code
+    assert capsys.readouterr().err.count("\n") == (1 if code == 4 else 0)
