@@ -92,6 +92,10 @@ class Host(ABC):
         """What a recording has in a section: where to look besides the usual places. A live machine names nothing."""
         return ()
 
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """Recorded free text, each with where it stood: pasted words, logs. A live machine hands over none."""
+        return ()
+
     def _get(self, section: str, key: str) -> Json:
         if (section, key) not in self._answers:
             self._answers[section, key] = self.look(section, key)

@@ -30,6 +30,9 @@ class RecordingHost(Host):
     def recorded(self, section: str) -> tuple[str, ...]:
         return self.inner.recorded(section)
 
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        return self.inner.texts()
+
     def look(self, section: str, key: str) -> Json:
         value = self.inner.look(section, key)
         self.document[section][key] = value

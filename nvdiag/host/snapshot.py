@@ -30,6 +30,12 @@ class SnapshotHost(Host):
         recorded = self.document.get(section)
         return tuple(key for key in recorded if recorded[key] is not None) if isinstance(recorded, dict) else ()
 
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """The recording's messages; each is a text, or an object with `source` and `text`."""
+        recorded = self.document.get("messages")
+        found = (_message(one) for one in recorded) if isinstance(recorded, list) else ()
+        return tuple(one for one in found if one is not None)
+
     def look(self, section: str, key: str) -> Json:
         recorded = self.document.get(section)
         if not isinstance(recorded, dict) or key not in recorded:
@@ -38,6 +44,14 @@ class SnapshotHost(Host):
         if value is not None and not _fits(section, value):
             raise NotRecorded(f"the snapshot's entry for {key} is not of the form that {section} have")
         return value
+
+
+def _message(value: Json) -> tuple[str, str] | None:
+    if isinstance(value, str):
+        return "message", value
+    if isinstance(value, dict) and isinstance(value.get("text"), str):
+        return str(value.get("source", "message")), value["text"]
+    return None
 
 
 def _fits(section: str, value: Json) -> bool:

@@ -1,0 +1,151 @@
+"""The known messages in the texts that were handed over: pasted words, outputs of commands, logs."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from nvdiag.facts.log_lines import bare
+from nvdiag.host import Host
+from nvdiag.knowledge.messages import LONGEST_LINE, Message, messages
+from nvdiag.model.finding import Evidence
+from nvdiag.model.unknown import NotApplicable
+
+_MOST_OF_ONE = 24
+"""How often one message is kept from one text; the first ones are."""
+_MOST_LOOKED_AT = 2000
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A message that was found. `text` are its words, on one line; `source` is where they stood, `line` their place.
+
+    `groups` has what the pattern took out of it; `since_boot` the seconds since boot where the kernel's clock is there.
+    """
+
+    message: Message
+    text: str
+    source: str
+    line: int
+    groups: Mapping[str, str]
+    since_boot: float | None = None
+
+    @property
+    def told(self) -> str:
+        """What it says, in nvdiag's words."""
+        return self.message.told(self.groups)
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(source=self.source, excerpt=self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """All messages that were found, in the order of the texts. NotApplicable where there is no text."""
+
+    said: tuple[Said, ...]
+
+    @classmethod
+    def collect(cls, host: Host) -> Messages:
+        texts = host.texts()
+        if not texts:
+            raise NotApplicable("no text with messages is looked at")
+        found: list[Said] = []
+        for source, text in texts:
+            found += sorted(messages_in(text, source), key=lambda one: one.line)
+        return cls(tuple(found))
+
+    def proving(self, identifier: str) -> tuple[Said, ...]:
+        """Those that support this finding by themselves."""
+        return tuple(one for one in self.said if one.message.proves == identifier)
+
+    def suggesting(self, identifier: str) -> tuple[Said, ...]:
+        """Those that are also seen with this finding."""
+        return tuple(one for one in self.said if identifier in one.message.suggests)
+
+    def named(self, *names: str) -> tuple[Said, ...]:
+        """Those of these names in the table."""
+        return tuple(one for one in self.said if one.message.name in names)
+
+
+def messages_in(text: str, source: str, among: Sequence[Message] = ()) -> Iterator[Said]:
+    """The known messages in a text (of `among` alone where it is given), each at most 24 times.
+
+    Takes time in proportion to the text's length.
+    """
+    searched = _Text(text)
+    for message in among or messages():
+        found = (_said(message, searched.lines, index, source) for index in searched.lines_with(message.literals))
+        yield from islice((said for said in found if said is not None), _MOST_OF_ONE)
+
+
+class _Text:
+    """A text made ready for many searches."""
+
+    def __init__(self, text: str) -> None:
+        self.lines = text.split("\n")
+        self._small = text.lower()
+        self._starts = [0, *(found.end() for found in re.finditer("\n", self._small))]
+        self._words = _words(self._small)
+
+    def lines_with(self, literals: Sequence[str]) -> list[int]:
+        """The numbers of the lines in which one of these stands, each once, in order, the first 2000."""
+        kept: set[int] = set()
+        for literal in literals:
+            if not self._words.issuperset(_inner_words(literal)):
+                continue
+            position = self._small.find(literal)
+            while position >= 0 and len(kept) < _MOST_LOOKED_AT:
+                index = bisect_right(self._starts, position) - 1
+                kept.add(index)
+                following = self._starts[index + 1] if index + 1 < len(self._starts) else len(self._small)
+                position = self._small.find(literal, following)
+        return sorted(kept)
+
+
+def _words(text: str) -> set[str]:
+    """All words of a text. A literal whose inner words are not among them need not be searched for."""
+    found: set[str] = set()
+    for start in range(0, len(text), _CHUNK):  # a word across the border is whole in one of the two chunks
+        found.update(re.findall(r"[a-z0-9_]+", text[start : start + _CHUNK + 200]))
+    return found
+
+
+def _inner_words(literal: str) -> list[str]:
+    return re.findall(r"(?<=[^a-z0-9_])[a-z0-9_]+(?=[^a-z0-9_])", literal)
+
+
+def _said(message: Message, lines: Sequence[str], index: int, source: str) -> Said | None:
+    first = bare(lines[index])
+    window = [first.text[:LONGEST_LINE]]
+    for line in lines[index + 1 : index + message.lines]:
+        window.append(_continued(bare(line).text[:LONGEST_LINE]))
+    text = " ".join(part.strip() for part in window if part.strip())
+    found = message.search(text)
+    if not found:
+        return None
+    return Said(
+        message=message,
+        text=_excerpt(text, found),
+        source=source,
+        line=index,
+        groups={name: value.strip() for name, value in found.groupdict().items() if value},
+        since_boot=first.since_boot,
+    )
+
+
+def _continued(text: str) -> str:
+    """A further line of a message: the kernel module begins each with its own name."""
+    return re.sub(r"^\s{0,80}(?:NVRM:)?\s{0,80}", "", text)
+
+
+def _excerpt(text: str, found: re.Match[str]) -> str:
+    """The words that matched, with a little before and after where the line is long."""
+    start = max(0, found.start() - 80)
+    end = min(len(text), found.end() + 120)
+    return f"{'…' if start else ''}{text[start:end].strip()}{'…' if end < len(text) else ''}"[:400]
