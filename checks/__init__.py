@@ -3,6 +3,8 @@
 MODULES = (
     "driver",
     "mismatch_told",
+    "smi_header",
+    "python_environment",
     "installation",
     "device",
     "libraries",

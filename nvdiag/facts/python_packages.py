@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nvdiag.facts import reading
+from nvdiag.facts.reported import Reported
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.versions import CudaVersion
 
 _ROW = re.compile(r"^([A-Za-z][\w.-]{1,80})\s{1,80}(\d[\w.+!-]{0,80})", re.M)
 
@@ -99,3 +101,55 @@ class LibraryPath:
     def collect(cls, host: Host) -> LibraryPath:
         value = reading.variable(host, "LD_LIBRARY_PATH") or ""
         return cls(tuple(folder for folder in value.split(":") if folder))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchBuild:
+    """PyTorch as it was built. `cuda` is the CUDA version of its build, None for a build without CUDA or an untold one.
+
+    `cpu_only` is True where something says that the build has no CUDA. `nccl` is the NCCL that torch itself reports.
+    `source` is where that was read. NotApplicable where no text tells of PyTorch.
+    """
+
+    version: str
+    cuda: CudaVersion | None
+    cpu_only: bool
+    source: str
+    nccl: str | None = None
+
+    @classmethod
+    def collect(
+        cls,
+        host: Host,
+        packages: PythonPackages | Unknown,
+        environment: TorchEnvironment | Unknown,
+        reported: Reported | Unknown,
+    ) -> TorchBuild:
+        told = environment.get("PyTorch version") if isinstance(environment, TorchEnvironment) else None
+        used = (
+            environment.fields.get("CUDA used to build PyTorch") if isinstance(environment, TorchEnvironment) else None
+        )
+        listed = packages.of("torch") if isinstance(packages, PythonPackages) else ()
+        written = reported.values.get("torch") if isinstance(reported, Reported) else None
+        version = told or next((one for one in listed if "+" in one), None) or next(iter(listed), None) or written
+        if version is None:
+            raise NotApplicable("no text tells of PyTorch")
+        source = "torch's collect_env" if told else "the list of Python packages" if listed else "the text's own words"
+        asked = _printed(host, "torch.version.cuda")
+        number = re.search(r"\+cu(\d{2,3})(\d)\b", version)
+        cuda = CudaVersion.or_none(f"{number[1]}.{number[2]}" if number else None)
+        cuda = cuda or CudaVersion.or_none(used) or CudaVersion.or_none(asked)
+        cpu_only = cuda is None and ("+cpu" in version or asked == "None" or used == "None")
+        nccl = _printed(host, "torch.cuda.nccl.version()")
+        return cls(
+            version=version,
+            cuda=cuda.short if cuda else None,
+            cpu_only=cpu_only,
+            source=source,
+            nccl=".".join(re.findall(r"\d{1,4}", nccl)) if nccl else None,
+        )
+
+
+def _printed(host: Host, expression: str) -> str | None:
+    """What a recorded Python expression printed; None where it was not recorded."""
+    return host.run(expression).stdout.strip() if expression in host.recorded("commands") else None

@@ -6,7 +6,8 @@ A live machine is asked through NVML instead; this is for snapshots, reports and
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 
 from nvdiag.facts.smi import SmiHeader, parse_smi_header
 from nvdiag.host import Host
@@ -62,6 +63,7 @@ class SmiReport:
     """nvidia-smi's words. `header` is None where only a list of GPUs (-L) is there, or where it failed.
 
     `failure` is its sentence where it failed. `whole` is True where the table's end is there: no GPU is missing then.
+    `elsewhere` are its words on other machines, or at other moments, that were handed over with this one.
     NotApplicable where no output of it was recorded.
     """
 
@@ -70,28 +72,36 @@ class SmiReport:
     processes: tuple[SmiProcess, ...] = ()
     failure: str = ""
     whole: bool = False
+    elsewhere: tuple[SmiReport, ...] = ()
 
     @classmethod
     def collect(cls, host: Host) -> SmiReport:
-        outputs = [key for key in host.recorded("commands") if re.match(r"(?:\S{0,200}/)?nvidia-smi(?:\s|$)", key)]
-        if not outputs:
+        others = [said for other in host.others() if (said := _recorded(other)) is not None]
+        said = _recorded(host)
+        if said is None:
             raise NotApplicable("no output of nvidia-smi was recorded")
-        best = cls(header=None)
-        for key in sorted(outputs, key=len):
-            try:
-                result = host.run(*key.split(" "))
-            except Unknown:
-                continue
-            said = parse_smi(f"{result.stdout}\n{result.stderr}")
-            if said.header is not None:
-                return said
-            best = best if best.gpus or best.failure else said
-        return best
+        return replace(said, elsewhere=tuple(others))
 
     @property
     def works(self) -> bool:
         """Whether it reached the driver."""
         return self.header is not None or bool(self.gpus)
+
+
+def _recorded(host: Host) -> SmiReport | None:
+    """The most telling output of nvidia-smi that a recording has: a table, else a list, else a sentence."""
+    best: SmiReport | None = None
+    outputs = [key for key in host.recorded("commands") if re.match(r"(?:\S{0,200}/)?nvidia-smi(?:\s|$)", key)]
+    for key in sorted(outputs, key=len):
+        try:
+            result = host.run(*shlex.split(key))
+        except (Unknown, ValueError):
+            continue
+        said = parse_smi(f"{result.stdout}\n{result.stderr}")
+        if said.header is not None:
+            return said
+        best = best if best is not None and (best.gpus or not said.gpus) else said
+    return best
 
 
 def parse_smi(text: str) -> SmiReport:

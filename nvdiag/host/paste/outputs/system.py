@@ -101,9 +101,21 @@ def python(block: Block, part: Part) -> None:
     """torch's collect_env and lists of Python packages."""
     if sum(bool(_COLLECT_ENV.match(line)) for line in block.lines) >= 2:
         part.more(("python", "-m", "torch.utils.collect_env"), block.text)
+    _torch_says(block, part)
     rows = [f"{name} {version}" for name, version in _packages(block)]
     if rows:
         part.more(("pip", "list"), "\n".join(rows))
+
+
+def _torch_says(block: Block, part: Part) -> None:
+    """What an expression typed to Python, or given with -c, printed: torch's own versions."""
+    words = block.command.line if block.command is not None else ""
+    said = next((line.strip().strip("'\"") for line in block.lines if line.strip()), "")
+    if "torch.__version__" in words and re.match(r"\d{1,2}\.\d", said):
+        part.more(("pip", "list"), f"torch {said}")
+    for name in ("torch.version.cuda", "torch.cuda.nccl.version()", "torch.cuda.is_available()"):
+        if name in words and len(said) < 40 and said:
+            part.put("commands", name, {"exit": 0, "stdout": said, "stderr": ""})
 
 
 def _packages(block: Block) -> Iterator[tuple[str, str]]:
