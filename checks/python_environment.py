@@ -99,7 +99,7 @@ def jaxlib_meets_its_cudnn(packages: PythonPackages) -> Iterator[Finding]:
                     id="cudnn-mismatch",
                     severity=Severity.ERROR,
                     confidence=Confidence.CERTAIN,
-                    title=f"jaxlib {version} is built for cuDNN {built[1]}.{built[2]}, and {name} {wrong[0]} is installed",
+                    title=f"jaxlib {version} is built for cuDNN {built[1]}.{built[2]}, and {name} is {wrong[0]}",
                     detail="cuDNN must be of the same major version and at least the minor version of the build.",
                     evidence=(
                         Evidence(source="the list of Python packages", excerpt=f"jaxlib {version}"),

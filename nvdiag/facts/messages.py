@@ -46,9 +46,13 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """All messages that were found, in the order of the texts. NotApplicable where there is no text."""
+    """All messages that were found, in the order of the texts. NotApplicable where there is no text.
+
+    `sources` are where the texts stood, each once: the commands that printed them, among others.
+    """
 
     said: tuple[Said, ...]
+    sources: tuple[str, ...] = ()
 
     @classmethod
     def collect(cls, host: Host) -> Messages:
@@ -59,7 +63,9 @@ class Messages:
         ends = list(accumulate(text.count("\n") + 1 for _, text in texts))
         found = messages_in(joined, "")
         placed = (replace(said, source=texts[bisect_right(ends, said.line)][0]) for said in found)
-        return cls(tuple(sorted(placed, key=lambda said: said.line)))
+        return cls(
+            tuple(sorted(placed, key=lambda said: said.line)), tuple(dict.fromkeys(source for source, _ in texts))
+        )
 
     def proving(self, identifier: str) -> tuple[Said, ...]:
         """Those that support this finding by themselves."""

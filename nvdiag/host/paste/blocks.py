@@ -194,6 +194,8 @@ def _stages(text: str) -> Iterator[tuple[str, ...]]:
 
 def _without_sudo(words: Sequence[str]) -> tuple[str, ...]:
     rest = list(words)
-    while rest and (rest[0] in ("sudo", "time", "env", "-E", "-n") or re.match(r"^[A-Za-z_]\w{0,60}=", rest[0])):
+    while len(rest) > 1 and (
+        rest[0] in ("sudo", "time", "env", "-E", "-n") or re.match(r"^[A-Za-z_]\w{0,60}=", rest[0])
+    ):
         rest.pop(0)
     return tuple(rest)

@@ -25,7 +25,7 @@ _ENGINES = {
 }  # fmt: skip
 _KINDS = {"nvidia-docker": "docker", "kubectl": "kubernetes", "singularity": "apptainer", "nerdctl": "containerd",
           "lxc": "lxd", "incus": "lxd"}  # fmt: skip
-_MOST_PARTS = 12
+_MOST_PARTS = 64
 
 
 class PasteHost(SnapshotHost):

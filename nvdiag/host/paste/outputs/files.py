@@ -9,14 +9,15 @@ from nvdiag.host.paste.document import Part
 from nvdiag.host.paste.outputs.driver import VERSION_FILE
 
 _LDCONFIG = re.compile(r"^\s{0,20}(\S{1,200}) \((libc6[^)\n]{0,100})\) => (/\S{1,1000})$")
+_WHEN = (
+    r"(?:[^\W\d]{3,9}\.? {1,3}\d{1,2}|\d{1,2}\.? {1,3}[^\W\d]{3,9}\.?|\d{4}-\d\d-\d\d|\d{1,2}月 {1,2}\d{1,2}日?) {1,3}"
+    r"(?:\d{1,2}:\d\d(?::[\d.]{2,12})?(?: [+-]\d{4})?|\d{4})"
+)
 _LONG = re.compile(
-    r"^([bcdlps-][rwxsStT-]{9}[.+@]?)\s{1,9}\d{1,6}\s{1,9}(\S{1,64})\s{1,9}(\S{1,64})\s{1,20}"
-    r"(?:(\d{1,4}),\s{0,9}(\d{1,7})|([\d.,]{1,20}[KMGT]?))\s{1,9}(.{6,40}?)\s(\S.{0,500})$"
+    r"^\s{0,8}([bcdlps-][rwxsStT-]{9})[.+@]?\s{1,9}\d{1,6}\s{1,9}(\S{1,64})\s{1,9}(\S{1,64})\s{1,20}"
+    rf"(?:(\d{{1,4}}),\s{{0,9}}(\d{{1,7}})|([\d.,]{{1,20}}[KMGT]?))\s{{1,9}}{_WHEN}\s(\S.{{0,500}})$"
 )
-_WHEN = re.compile(
-    r"^(?:[^\W\d]{3,9}\.? {1,3}\d{1,2}|\d{1,2}\.? {1,3}[^\W\d]{3,9}\.?|\d{4}-\d\d-\d\d|\d{1,2}月 {1,2}\d{1,2}日?) {1,3}"
-    r"(?:\d{1,2}:\d\d(?::[\d.]{2,12})?(?: [+-]\d{4})?|\d{4})$"
-)
+"""Mode, owner, group, numbers of a node or size, time, name; the time in the form of any locale."""
 
 
 def ldconfig(block: Block, part: Part) -> None:
@@ -39,9 +40,9 @@ def long_listing(block: Block, part: Part) -> None:
             folder = heading[1]
             continue
         found = _LONG.match(line)
-        if not found or not _WHEN.match(found[7].strip()):
+        if not found:
             continue
-        name, arrow, target = found[8].partition(" -> ")
+        name, arrow, target = found[7].partition(" -> ")
         path = name if name.startswith("/") else f"{folder}/{name}" if folder else ""
         path = re.sub(r"/{2,}", "/", path.strip("'"))
         if not path.startswith("/"):
@@ -53,7 +54,7 @@ def long_listing(block: Block, part: Part) -> None:
             part.put(
                 "stats",
                 path,
-                {"mode": found[1][:10], "uid": ids.get(found[2], 1), "gid": ids.get(found[3], 1),
+                {"mode": found[1], "uid": ids.get(found[2], 1), "gid": ids.get(found[3], 1),
                  "rdev": f"{found[4]}:{found[5]}"},
             )  # fmt: skip
         elif ".so" in path:

@@ -22,6 +22,7 @@ _SMI_EXITS = (
     ("No devices", 6),
     ("blocked by", 17),
 )
+_LISTED_VERSION = re.compile(r"^\s{0,8}(?:Driver|KMD) Version[ \t]{0,60}:?[ \t]{1,9}\d{2,4}\.[\d.]{1,12}\s{0,4}$")
 _LISTED_GPU = re.compile(r"^[ \t]{0,8}GPU (\d{1,3}): (.{1,100}) \(UUID: (GPU-[0-9a-fA-F-]{4,40})\)")
 
 
@@ -54,5 +55,5 @@ def _is_smi(block: Block) -> bool:
 
 def smi_query(block: Block, part: Part) -> None:
     """`nvidia-smi -q`."""
-    if any("NVSMI LOG" in line for line in block.lines):
+    if any("NVSMI LOG" in line or _LISTED_VERSION.match(line) for line in block.lines):
         part.command(("nvidia-smi", "-q"), block.text)
