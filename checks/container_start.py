@@ -13,9 +13,11 @@ from nvdiag.model.unknown import NotApplicable
 _KUBERNETES = ("cri-no-nvidia-runtime", "plugin-incompatible", "plugin-asks-for-runtime", "plugin-no-nvml")
 _PODMAN = ("cdi-unresolvable", "engine-takes-cdi-name-as-path")
 _COMPOSE = (
-    "compose-knows-no-gpu-devices", "compose-knows-no-runtime", "compose-gpus-not-allowed",
+    "compose-knows-no-gpu-devices",
+    "compose-knows-no-runtime",
+    "compose-gpus-not-allowed",
     "compose-capabilities-missing",
-)  # fmt: skip
+)
 _LXC = ("lxd-no-nvidia-tools", "lxc-hook-privileged")
 
 
