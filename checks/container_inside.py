@@ -10,7 +10,9 @@ from nvdiag.facts.messages import Messages, Said
 from nvdiag.model.finding import Confidence, Finding, FindingClass, Layer, Remedy, Risk
 from nvdiag.model.unknown import NotApplicable
 
-_ON_THE_HOST = ("cli-no-nvml", "ctk-no-nvml", "plugin-no-nvml")
+_ON_THE_HOST = ("load library failed", "NVML library", "CDI spec")
+"""Words before a missing library's name that only the container tools say, which run outside of the container."""
+
 _CONTAINER_IN_SIGHT = ("shell-in-container", "shell-container-prompt", "shell-starts-container")
 
 
@@ -23,8 +25,6 @@ def the_engine_brings_the_drivers_libraries(messages: Messages) -> Iterator[Find
         said, told = _started_without(messages)
     if not said:
         raise NotApplicable("no message in the text tells of it")
-    apptainer = any(one.message.name.startswith("apptainer") for one in said)
-    empty = any(one.message.name.endswith("empty-library") for one in said)
     yield _said.finding(
         said,
         "container-driver-libraries-missing",
@@ -32,31 +32,46 @@ def the_engine_brings_the_drivers_libraries(messages: Messages) -> Iterator[Find
         confidence=Confidence.LIKELY,
         detail="libcuda and libnvidia-ml belong to the host's driver. The engine brings them into a container that asks"
         " for GPUs, for the capabilities compute and utility; an image has none of its own.",
-        remedies=(_APPTAINER,) if apptainer else (_EMPTY, _WITH_GPUS) if empty else (_WITH_GPUS, _LOOK),
+        remedies=_ways_to_bring_them({one.message.name for one in said}),
         explains=frozenset({"libcuda-missing", "nvml-library-missing", "driver-library-incomplete", "no-cuda-device"})
         | (frozenset({"driver-too-old-for-cuda"}) if any(map(_insufficient, said)) else frozenset()),
         layers=(Layer.NVML, Layer.LIBCUDA),
     )
 
 
+def _ways_to_bring_them(names: set[str]) -> tuple[Remedy, ...]:
+    if any(name.startswith("apptainer") for name in names):
+        return (_APPTAINER,)
+    if names & {"ldconfig-empty-library", "loader-empty-library"}:
+        return _EMPTY, _WITH_GPUS
+    return (_BUILD,) if "shell-builds-image" in names else (_WITH_GPUS, _LOOK)
+
+
 def _started_without(messages: Messages) -> tuple[tuple[Said, ...], str]:
     """Programs that find no driver in a container whose command line asked for no GPUs, or whose prompt shows it."""
-    started = messages.named("shell-starts-container")
+    started = messages.named("shell-starts-container", "apptainer-started")
     asked = messages.named("shell-asks-for-gpus")
     prompt = messages.named("shell-container-prompt")
-    lost = tuple(
-        one
-        for one in messages.said
-        if one.message.name == "program-finds-no-driver"
-        or (one.message.proves in ("libcuda-missing", "nvml-library-missing") and one.message.name not in _ON_THE_HOST)
-    )
+    building = messages.named("shell-builds-image")
+    lost = tuple(one for one in messages.said if _finds_no_driver(one))
     if started and not asked:
         lost += tuple(one for one in messages.said if _insufficient(one))
         told = "a program finds no driver in a container that was started without GPUs"
         return ((*lost, *started[:1]), told) if lost else ((), "")
+    if building and lost and not started:
+        return (*lost, *building[:1]), "a step of an image's build finds no driver: while it is built no GPU is given"
     if prompt and lost:
         return (*lost, *prompt[:1]), "a program finds no driver in this container: the engine has brought none in"
     return (), ""
+
+
+def _finds_no_driver(one: Said) -> bool:
+    if any(words in one.text for words in _ON_THE_HOST):
+        return False
+    return one.message.name == "program-finds-no-driver" or one.message.proves in (
+        "libcuda-missing",
+        "nvml-library-missing",
+    )
 
 
 def _insufficient(one: Said) -> bool:
@@ -84,6 +99,13 @@ _APPTAINER = Remedy(
     commands=("nvidia-smi   # on the node itself", "apptainer exec --nv IMAGE nvidia-smi"),
     prediction="on a login node without GPU the message is harmless; in a job ask the scheduler for a GPU. With"
     " --writable use --writable-tmpfs instead",
+)
+
+_BUILD = Remedy(
+    summary="leave what needs a GPU to the start of the container, or name the architectures so that none is needed",
+    commands=("docker build --build-arg TORCH_CUDA_ARCH_LIST='8.0;9.0' .   # with ARG TORCH_CUDA_ARCH_LIST in it",),
+    prediction="only where nvidia is Docker's default runtime (default-runtime in daemon.json), and with the classic"
+    " builder (DOCKER_BUILDKIT=0), does a build see the GPU",
 )
 
 _EMPTY = Remedy(

@@ -11,7 +11,7 @@ from nvdiag.model.finding import Finding, FindingClass, Remedy, Risk
 from nvdiag.model.unknown import NotApplicable
 
 _KUBERNETES = ("cri-no-nvidia-runtime", "plugin-incompatible", "plugin-asks-for-runtime", "plugin-no-nvml")
-_PODMAN = ("cdi-unresolvable", "engine-takes-cdi-name-as-path")
+_PODMAN = ("cdi-unresolvable", "engine-takes-cdi-name-as-path", "podman-unknown-runtime")
 _COMPOSE = (
     "compose-knows-no-gpu-devices",
     "compose-knows-no-runtime",

@@ -44,14 +44,15 @@ def _linux_driver_wanted(messages: Messages) -> tuple[tuple[Said, ...], str]:
     module = messages.named("wsl-linux-module-wanted")
     if module:
         return module, "a Linux driver module is wanted in WSL2, where the driver is the one of Windows"
+    inside = messages.named(*_OF_CONTAINERS)
     silent = messages.named("smi-cannot-communicate")
-    if silent:
+    if silent and not inside:
         return silent, "nvidia-smi in WSL2 asks for a Linux driver: it is not the one of /usr/lib/wsl/lib"
     lost = (
-        *messages.named("program-finds-no-driver"),
+        *messages.named("program-finds-no-driver", "smi-not-found"),
         *(one for one in messages.proving("libcuda-missing") if "libcuda" in one.text),
     )
-    if lost and not messages.named(*_OF_CONTAINERS):
+    if lost and not inside:
         return lost, "a program in WSL2 finds no driver: /usr/lib/wsl/lib is not used, or Windows' driver is too old"
     return (), ""
 

@@ -41,6 +41,9 @@ MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML lib
         '"nvidia-smi": executable file not found in $PATH',
         f"$ docker run --rm -it trainer:2 python /app/train.py\n{TORCH}",
         f"root@0f9e8d7c6b5a:/app# python train.py\n{TORCH}",
+        f"$ singularity exec trainer.sif python train.py\n{TORCH}",
+        " => ERROR [6/9] RUN python3 setup.py install\n#10 4.211 ImportError: libcuda.so.1: cannot open shared"
+        " object file",
     ],
 )
 def test_a_container_without_the_drivers_libraries_is_told(text: str) -> None:
@@ -57,6 +60,9 @@ def test_a_container_without_the_drivers_libraries_is_told(text: str) -> None:
         "user@workstation:~$ nvidia-smi\nbash: nvidia-smi: command not found",
         f"$ docker run --rm --gpus all -it trainer:2 python /app/train.py\n{TORCH}",
         f"$ docker run --runtime=nvidia trainer:2\n{TORCH}",
+        f"$ apptainer exec --nv trainer.sif python train.py\n{TORCH}",
+        "$ docker run -e NVIDIA_VISIBLE_DEVICES=all trainer:2\nnvidia-container-cli: initialization error: load library"
+        " failed: libnvidia-ml.so.1: cannot open shared object file: no such file or directory: unknown.",
         "ldconfig: File /usr/lib/x86_64-linux-gnu/libfoo.so is empty, not checked.",
         "/sbin/ldconfig.real: File /usr/lib/aarch64-linux-gnu/tegra/libnvos.so is empty, not checked.",
         "WARNING: nv files may not be bound with --writable",

@@ -32,6 +32,7 @@ NOT_CONFIGURED = [
     "docker: Error response from daemon: unknown or invalid runtime name: nvidia.\nSee 'docker run --help'.",
     'dockerd[811]: failed to start daemon: specified default runtime "nvidia" does not exist',
     "unknown flag: --gpus\nSee 'docker run --help'.",
+    "Error: requested OCI runtime nvidia is not available: invalid argument",
     'Error: error gathering device information while adding custom device "nvidia.com/gpu=all": no such file or'
     " directory",
     "Error: stat nvidia.com/gpu=all: no such file or directory",

@@ -26,6 +26,8 @@ WSL = "$ uname -r\n5.15.167.4-microsoft-standard-WSL2\n"
         " NVIDIA driver is installed and running.",
         f"{WSL}$ python -c 'import torch; torch.zeros(1).cuda()'\nRuntimeError: Found no NVIDIA driver on your system.",
         "modprobe: FATAL: Module nvidia not found in directory /lib/modules/6.6.87.2-microsoft-standard-WSL2",
+        "ls: cannot access '/dev/dxg': No such file or directory",
+        f"{WSL}Command 'nvidia-smi' not found, but can be installed with:\nsudo apt install nvidia-utils-535",
         "Error! Your kernel headers for kernel 5.10.16.3-microsoft-standard-WSL2 cannot be found.",
         "I use Ubuntu 22.04 in WSL2.\nFailed to initialize NVML: GPU access blocked by the operating system",
     ],
