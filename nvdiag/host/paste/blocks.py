@@ -48,6 +48,9 @@ _KNOWN = _SURE | frozenset({
 })  # fmt: skip
 """Programs that a `#` prompt may stand before: other words there are a heading or a comment."""
 
+_BARE = _SURE | {"cat", "ls", "tail", "head", "python", "python3", "pip", "pip3", "conda"}
+"""Programs of which a command line without a prompt is looked for."""
+
 _FLAGS = re.compile(r"^(?:-|/|~|\.|\||>|&|;|\d|status$|nvidia|query$|list$|devices$|info$)")
 
 
@@ -138,7 +141,7 @@ def command_of(line: str) -> Command | None:
 
 def _without_prompt(line: str) -> Command | None:
     """A line that is nothing but a command, perhaps as a heading: `nvidia-smi`, "Output of `nvcc -V`:"."""
-    if len(line) > 160:
+    if len(line) > 160 or not any(word.strip("*_`\"':#-()") in _BARE for word in line.split(None, 6)[:6]):
         return None
     bare = _HEADING.sub("", _MARKUP.sub("", line.strip()))
     bare = _MARKUP.sub("", bare)
