@@ -2,6 +2,7 @@
 
 MODULES = (
     "driver", "mismatch_told", "smi_header", "python_environment", "installation", "device", "libraries", "container",
-    "container_start", "container_inside", "cdi", "wsl", "jetson", "cuda", "environment", "engine",
+    "container_start", "container_inside", "cdi", "wsl", "jetson", "cuda", "environment", "kernel_modules",
+    "gpu_support", "packages", "engine",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""
