@@ -145,10 +145,15 @@ def _legacy(branch: str) -> Remedy:
 @check("gpu-needs-open-module", area="driver")
 def the_proprietary_module_drives_the_gpus(messages: Messages) -> Iterator[Finding]:
     """No GPU asks for the open kernel modules while the proprietary ones are loaded, as far as the texts tell."""
-    said = _most_telling(_said.about(messages, "gpu-needs-open-module"), "device")
+    said = _most_telling(messages.proving("gpu-needs-open-module"), "device")
+    hints = messages.named("nvrm-init-not-supported")
+    if not said and not hints:
+        raise NotApplicable("no text tells of it")
     yield _said.finding(
-        said,
+        said or hints,
         "gpu-needs-open-module",
+        title="" if said else "the GPU may be one that works only with the open kernel modules",
+        confidence=None if said else Confidence.POSSIBLE,
         detail="GPUs from Blackwell on, and Grace Hopper, work only with the open flavour of the kernel modules. The"
         " release need not change, and neither do the libraries.",
         remedies=(_other_flavour(opened=True),),

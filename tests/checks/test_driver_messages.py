@@ -299,6 +299,17 @@ Building rpms failed; see /var/cache/akmods/nvidia/565.77-1-for-6.12.7-200.fc41.
     ("driver-not-built", "==> ERROR: module not found: `nvidia'"),
     ("driver-not-built", "E: Unable to locate package linux-headers-5.4.0-1103-aws"),
     ("driver-not-built", "kernel: nvidia: disagrees about version of symbol module_layout"),
+    ("driver-not-built", "make[2]: *** [scripts/Makefile.build:480: nvidia-drm/nvidia-drm-drv.o] Error 1"),
+    ("driver-not-built", " * ERROR: x11-drivers/nvidia-drivers-535.183.01::gentoo failed (compile phase):"),
+    (
+        "driver-not-built",
+        "-> Kernel module load error: Exec format error\nERROR: Unable to load the kernel module 'nvidia.ko'.",
+    ),
+    ("driver-not-loaded", "modprobe: ERROR: module 'nvidia' is unsupported\nUse --allow-unsupported or set"),
+    (
+        "driver-not-loaded",
+        "systemd[1]: Starting nvidia-fallback.service - Fallback to nouveau as nvidia did not load...",
+    ),
     # modules of two releases
     (
         "driver-submodule-mismatch",
@@ -379,6 +390,13 @@ E: Unable to correct problems, you have held broken packages.
         "Error! Module version 535.183.01 for nvidia.ko\n"
         "is not newer than what is already found in kernel 6.8.0-45-generic (550.107.02).",
     ),
+    ("driver-package-conflict", " nvidia-driver-550 : Dépend: libnvidia-gl-550 (= 550.120) mais ne sera pas installé"),
+    (
+        "driver-package-conflict",
+        "Fehler traten auf beim Bearbeiten von:\n libnvidia-compute-550\n nvidia-utils-550\n"
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)",
+    ),
+    ("driver-package-conflict", " cuda-12-4 : Depends: nvidia-driver-550 (>= 550.54) but it is not installable"),
     # nothing there
     ("driver-not-installed", "user@host:~$ nvidia-smi\nbash: nvidia-smi: command not found"),
     (
@@ -413,6 +431,8 @@ NOTHING: list[str] = [
     "Autoinstall on 6.14.0-36-generic succeeded for module(s) nvidia.",
     "The following packages have been kept back:\n  nvidia-driver-550 libnvidia-compute-550",
     "gcc: warning: the compiler differs from the one used to build the kernel",
+    "systemd[1]: Condition check resulted in nvidia-fallback.service - Fallback to nouveau as nvidia did not load"
+    " being skipped.",
     # several causes, so none is claimed
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA"
     " driver is installed and running.",
@@ -504,6 +524,26 @@ def test_nouveau_is_the_one_to_keep_out_where_the_text_names_it() -> None:
 def test_names_out_of_a_text_are_quoted_in_commands() -> None:
     found = first(saying("NVRM: GPU 0000:01:00.0 is already bound to other-driver."))
     assert all(";" not in command or "'" in command for remedy in found.remedies for command in remedy.commands)
+
+
+def test_an_initialisation_that_is_not_supported_is_a_hint_at_the_open_modules_and_no_more() -> None:
+    found = first(saying("NVRM: GPU 0000:02:00.0: RmInitAdapter failed! (0x22:0x56:884)"))
+    assert (found.id, found.confidence) == ("gpu-needs-open-module", Confidence.POSSIBLE)
+
+
+def test_an_initialisation_that_ends_at_fetching_firmware_is_likely_the_firmware() -> None:
+    found = first(saying("NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x61:0x56:1927)"))
+    assert (found.id, found.confidence) == ("gsp-firmware-missing", Confidence.LIKELY)
+
+
+def test_secure_boot_is_the_cause_of_a_module_that_is_not_loaded() -> None:
+    found = ids(
+        saying(
+            "ERROR: Unable to load the kernel module 'nvidia.ko'.  This happens most frequently when this kernel\n"
+            "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service"
+        )
+    )
+    assert found == ["secure-boot-rejected", "driver-not-loaded"]
 
 
 def test_a_legacy_gpu_names_itself_and_its_branch() -> None:
