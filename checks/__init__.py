@@ -3,6 +3,6 @@
 MODULES = (
     "driver", "mismatch_told", "smi_header", "python_environment", "installation", "device", "libraries", "container",
     "container_start", "container_inside", "cdi", "wsl", "jetson", "cuda", "environment", "kernel_modules",
-    "gpu_support", "packages", "engine",
+    "gpu_support", "packages", "gpu_messages", "node_messages", "fabric_messages", "sharing_messages", "engine",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""
