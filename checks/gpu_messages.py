@@ -280,7 +280,7 @@ def _address(said: Sequence[Said]) -> str:
     """The PCI address of the first GPU that is named, as sysfs writes it; empty where none is."""
     for one in said:
         found = re.search(
-            r"(?<![0-9a-f:])([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})(?:\.([0-9a-f]))?\b", one.text.lower()
+            r"(?<![0-9a-f])([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})(?:\.([0-9a-f]))?\b", one.text.lower()
         )
         if found:
             return f"{found[1][-4:]}:{found[2]}:{found[3]}.{found[4] or '0'}"

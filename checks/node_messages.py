@@ -156,7 +156,12 @@ _LOAD_UVM = Remedy(
 )
 _RELOAD_UVM = Remedy(
     summary="stop all CUDA programs and load nvidia_uvm anew",
-    commands=("sudo fuser -v /dev/nvidia-uvm", "sudo modprobe -r nvidia_uvm", "sudo modprobe nvidia_uvm"),
+    commands=(
+        "sudo fuser -v /dev/nvidia-uvm",
+        "sudo modprobe -r nvidia_uvm",
+        "sudo modprobe nvidia_uvm",
+        "sudo nvidia-modprobe -u -c 0",
+    ),
     risk=Risk.DISRUPTIVE,
     needs_root=True,
     prediction="nothing but CUDA programs holds it, so displays go on; a reboot does the same",

@@ -85,7 +85,7 @@ def mps_serves_its_programs(messages: Messages) -> Iterator[Finding]:
 _SEE_MPS = Remedy(
     summary="see the daemon, its users and its logs",
     commands=(
-        "ps -eo user,pid,args | grep [n]vidia-cuda-mps",
+        "ps -eo user,pid,args | grep '[n]vidia-cuda-mps'",
         "env | grep CUDA_MPS",
         "sudo tail -n 20 /var/log/nvidia-mps/control.log /var/log/nvidia-mps/server.log",
     ),
