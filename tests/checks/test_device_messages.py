@@ -256,9 +256,39 @@ def test_999_says_nothing_of_uvm_where_the_driver_itself_is_at_odds() -> None:
     assert "uvm-not-loaded" not in ids(saying(text))
 
 
+def test_missing_nodes_decide_nothing_where_the_driver_may_not_be_loaded() -> None:
+    text = (
+        "ls: cannot access '/dev/nvidia*': No such file or directory\n"
+        "nvidia-persistenced failed to initialize. Check syslog for more details."
+    )
+    assert ids(saying(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("identifier", "text"),
+    [
+        ("gpu-init-failed", "(EE) NVIDIA(GPU-0): Failed to initialize the NVIDIA GPU at PCI:65:0:0.  Please"),
+        ("gpu-fallen-off-bus", "vfio-pci 0000:65:00.0: not ready 65535ms after bus reset; giving up"),
+        ("device-nodes-forbidden", 'avc:  denied  { read write } for  pid=7 comm="x" name="nvidiactl" dev="devtmpfs"'),
+        ("fabric-manager-not-running", "ERROR: the fabric manager is not running on this host"),
+        ("imex-not-running", "Domain State: DEGRADED"),
+    ],
+)
+def test_other_programs_tell_of_it_too(identifier: str, text: str) -> None:
+    assert first(saying(text)).id == identifier
+
+
 def test_a_suspend_alone_does_not_hide_a_missing_node() -> None:
     text = "PM: suspend exit\nls: cannot access '/dev/nvidia-uvm': No such file or directory"
     assert ids(saying(text)) == ["uvm-not-loaded"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["I put the laptop to sleep, and now:", "since I closed the lid: after resume", "after waking up from suspend"],
+)
+def test_words_tell_of_a_suspend_too(words: str) -> None:
+    assert ids(saying(f"{words}\n{TORCH_999}")) == ["uvm-broken-after-suspend"]
 
 
 def test_resuming_a_training_run_is_no_suspend() -> None:
