@@ -9,6 +9,7 @@ from typing import Any
 from nvdiag import __version__
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.boot import NextBootKernel
+from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.libraries import DriverLibraries, LibraryChoice, LibraryCopy
 from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedModule, VersionFile
@@ -20,6 +21,7 @@ from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.diagnosis import Diagnosis, Ranked
 from nvdiag.model.finding import Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.report.logged import logged_xids
 from nvdiag.report.shown import fact
 
 SCHEMA_VERSION = 1
@@ -123,6 +125,7 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
                 {"name": one.name, "version": one.version, "state": one.state} for one in packages.packages
             ],
         ),
+        "xids": _or_why(fact(facts, KernelLog), lambda log: logged_xids(log.xids)),
     }
 
 
