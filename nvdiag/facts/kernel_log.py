@@ -81,7 +81,7 @@ class KernelLog:
     def collect(cls, host: Host) -> KernelLog:
         texts = host.texts()
         if not texts:
-            raise NotApplicable("no text with a kernel log is looked at")
+            raise NotApplicable("no text with messages is looked at")
         xids: list[LoggedXid] = []
         sxids: list[LoggedSxid] = []
         inits: list[GpuLine] = []

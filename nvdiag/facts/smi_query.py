@@ -58,7 +58,10 @@ class GpuHealth:
 
     @classmethod
     def collect(cls, host: Host) -> GpuHealth:
-        found = [line for source, text in host.texts() for line in health_lines(text, source)]
+        texts = host.texts()
+        if not texts:
+            raise NotApplicable("no text with messages is looked at")
+        found = [line for source, text in texts for line in health_lines(text, source)]
         if not found:
             raise NotApplicable("no text is an output of nvidia-smi -q that tells of a GPU's health")
         return cls(tuple(found[:_MOST]))
