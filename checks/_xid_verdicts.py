@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nvdiag.facts.kernel_log import GpuLine, KernelLog, LoggedXid
+from nvdiag.facts.kernel_log import GpuLine, KernelLog, Line, LoggedXid
 from nvdiag.knowledge.xid import Xid, xid
 from nvdiag.model.finding import Confidence, Severity
 
@@ -83,10 +83,15 @@ def first_loss(log: KernelLog, gpu: str, xids: Sequence[LoggedXid]) -> tuple[int
     return min(places, default=None)
 
 
-def failed_init(log: KernelLog, gpu: str, after: tuple[int, int], alone: bool) -> GpuLine | None:
-    """The first failed initialisation of this GPU after a line; one that names no GPU counts where there is one GPU."""
+def failed_init(log: KernelLog, gpu: str, after: Line, alone: bool) -> GpuLine | None:
+    """The first failed initialisation of this GPU after a line; one that names no GPU counts where there is one GPU.
+
+    Only in the same text, and not with an earlier clock: a report may have the logs of several boots.
+    """
     for one in log.failed_inits:
-        if one.line.place > after and (one.address == gpu or (one.address is None and alone)):
+        mine = one.address == gpu or (one.address is None and alone)
+        same_text = one.line.place[0] == after.place[0] and one.line.place > after.place
+        if mine and same_text and (one.line.since_boot or after.since_boot or 0) >= (after.since_boot or 0):
             return one
     return None
 

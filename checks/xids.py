@@ -49,7 +49,7 @@ def _finding(log: KernelLog, gpu: str, verdicts: Sequence[Verdict], *, lost: boo
     asks = _title(first)
     detail = _detail(first, verdicts)
     identifier, severity, confidence = first.identifier, first.severity, first.confidence
-    init = failed_init(log, gpu, first.logged.line.place, alone) if identifier == RESET else None
+    init = failed_init(log, gpu, first.logged.line, alone) if identifier == RESET else None
     if lost and severity is Severity.ERROR:
         severity, confidence = Severity.WARNING, Confidence.LIKELY
         detail = f"It came before the GPU was lost, which is the graver trouble. {detail}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from nvdiag.model.unknown import NotApplicable, ParseError
 
 _MOST = 4000
 """How many lines of a kind are kept, over all texts; the first ones are."""
+_MOST_OF_ONE = 1000
+"""How many lines of one Xid on one GPU are kept, so that a flood of them leaves room for what ends it."""
 _BEFORE, _AFTER = 400, 4000
 _MOST_LOOKED_AT = 50_000
 _TELLING = re.compile(r"Xid \(|NVRM: Xid|XidCriticalError|XID_ERRORS|RmInitAdapter failed|fallen off the bus")
@@ -113,8 +116,9 @@ def xids_in(text: str, source: str) -> tuple[LoggedXid | LoggedSxid, ...]:
 
 
 def _lines(text: str, source: str, number: int) -> Iterator[LoggedXid | LoggedSxid | GpuLine]:
-    position = counted = index = kept = looked = 0
-    while kept < _MOST and looked < _MOST_LOOKED_AT and (found := _TELLING.search(text, position)):
+    position = counted = index = looked = 0
+    counts: Counter[tuple[int, str]] = Counter()
+    while looked < _MOST_LOOKED_AT and (found := _TELLING.search(text, position)):
         looked += 1
         start = text.rfind("\n", max(0, found.start() - _BEFORE), found.start()) + 1 or max(0, found.start() - _BEFORE)
         end = text.find("\n", found.end())
@@ -122,8 +126,12 @@ def _lines(text: str, source: str, number: int) -> Iterator[LoggedXid | LoggedSx
         index += text.count("\n", counted, start)
         position = counted = end
         one = _read(text, start, min(end, found.end() + _AFTER), source, (number, index))
+        if isinstance(one, LoggedXid):
+            key = (one.xid.number, one.gpu)
+            counts[key] += 1
+            if counts[key] > _MOST_OF_ONE:
+                continue
         if one is not None:
-            kept += 1
             yield one
 
 

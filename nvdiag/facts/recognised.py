@@ -16,6 +16,8 @@ _MOST = 12
 _LONGEST = 200_000
 _NAMES = re.compile(r"\b(?:CUDA_ERROR_[A-Z0-9_]{2,60}|cudaError[A-Z][A-Za-z0-9]{2,60}|NVML_[A-Z0-9_]{2,60})\b")
 _NUMBERS = (
+    ("xid", re.compile(r"\bXid(?: error)?(?: code)?[ :=#-]{1,3}(\d{1,3})\b", re.IGNORECASE)),
+    ("sxid", re.compile(r"\bSXid(?: error)?(?: code)?[ :=#-]{1,3}(\d{5})\b", re.IGNORECASE)),
     ("cuda", re.compile(r"\bCUDA(?: driver| runtime)? error(?: code)?[ :=#(]{1,4}(\d{1,3})\b", re.IGNORECASE)),
     (
         "cuda",

@@ -64,13 +64,19 @@ def test_a_reset_that_the_gpu_does_not_survive_is_likely_a_fault() -> None:
     "lines",
     [
         (f"NVRM: GPU {A}: RmInitAdapter failed! (0x26:0x1a:1227)", line(62)),
+        (line(62, at=900.0), f"[   12.000000] NVRM: GPU {A}: RmInitAdapter failed! (0x26:0x1a:1227)"),
         (line(62), f"NVRM: GPU {B}: RmInitAdapter failed! (0x26:0x1a:1227)"),
         (line(62), line(31, "pid=1, name=x", B), "NVRM: RmInitAdapter failed! (0x26:0x1a:1227)"),
     ],
-    ids=["before it", "of another GPU", "of one of two GPUs"],
+    ids=["before it", "in another boot", "of another GPU", "of one of two GPUs"],
 )
 def test_a_failed_start_that_is_not_of_this_gpu_after_it_changes_nothing(lines: tuple[str, ...]) -> None:
     assert found(*lines)[0].id == "gpu-reset-required"
+
+
+def test_a_failed_start_in_another_text_may_be_of_another_boot() -> None:
+    machine = saying(line(62), f"NVRM: GPU {A}: RmInitAdapter failed! (0x26:0x1a:1227)")
+    assert first(machine).id == "gpu-reset-required"
 
 
 def test_a_start_that_names_no_gpu_counts_where_there_is_one() -> None:

@@ -137,6 +137,7 @@ def test_a_message_that_proves_nothing_names_what_it_is_seen_with() -> None:
         ("nvidia-nvswitch3: SXid (PCI:0000:cd:00.0): 20034, Fatal, Link 24 LTSSM Fault Up", "SXid 20034"),
         ("RuntimeError: CUDA error: an illegal memory access was encountered", "CUDA error 700"),
         ("cuInit() returned 803", "CUDA error 803"),
+        ("my node was drained because of XID error 79, what now?", "Xid 79"),
         ("torch.cuda failed: CUDA error code=802(cudaErrorSystemNotReady)", "CUDA error 802"),
         ("pynvml.NVMLError_GpuIsLost: GPU is lost", "NVML error 15"),
         ("nvidia-smi failed, exit code 14", "nvidia-smi exit code 14"),

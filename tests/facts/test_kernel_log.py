@@ -187,3 +187,10 @@ def test_health_is_read_section_by_section_and_gpu_by_gpu(flat: bool) -> None:
 def test_another_text_tells_of_no_health() -> None:
     with pytest.raises(NotApplicable):
         GpuHealth.collect(saying("Pending : Yes\n    MIG Mode\n        Pending : Yes"))
+
+
+def test_a_flood_of_one_xid_leaves_room_for_the_others() -> None:
+    flood = "NVRM: Xid (PCI:0000:68:00): 45, pid=1, name=x, Ch 1\n" * 6000
+    log = KernelLog.collect(saying(f"{flood}NVRM: Xid (PCI:0000:68:00): 62, x\n"))
+    assert log.xids[-1].xid.number == 62
+    assert len(log.xids) == 1001
