@@ -101,7 +101,7 @@ def list_checks() -> None:
     running.say(running.listing())
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # a pasted message may begin with dashes
 @click.argument("what", required=False, nargs=-1)
 @click.option(
     "--format",

@@ -9,7 +9,6 @@ from typing import Any
 from nvdiag import __version__
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.boot import NextBootKernel
-from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.libraries import DriverLibraries, LibraryChoice, LibraryCopy
 from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedModule, VersionFile
@@ -18,10 +17,10 @@ from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
 from nvdiag.facts.toolkits import Toolkits
-from nvdiag.model.diagnosis import Diagnosis, Ranked
+from nvdiag.model.diagnosis import Diagnosis, Part, Ranked
 from nvdiag.model.finding import Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
-from nvdiag.report.logged import logged_xids
+from nvdiag.report import told_facts
 from nvdiag.report.shown import fact
 
 SCHEMA_VERSION = 1
@@ -54,7 +53,8 @@ def document(diagnosis: Diagnosis, areas: Mapping[str, str], fail_on: Severity, 
             }
             for one in diagnosis.checks
         ],
-        "facts": _facts(diagnosis.facts),
+        "facts": {**_facts(diagnosis.facts), "parts": [_part(part) for part in diagnosis.parts]},
+        "next": told_facts.open_question(diagnosis),
     }
 
 
@@ -125,8 +125,13 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
                 {"name": one.name, "version": one.version, "state": one.state} for one in packages.packages
             ],
         ),
-        "xids": _or_why(fact(facts, KernelLog), lambda log: logged_xids(log.xids)),
+        **told_facts.told(facts),
     }
+
+
+def _part(part: Part) -> dict[str, Json]:
+    """One of several machines or moments."""
+    return {"label": part.label, "facts": _facts(part.facts)}
 
 
 def _or_why(value: Any, show: Callable[[Any], Json]) -> Json:

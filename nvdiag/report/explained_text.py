@@ -103,4 +103,5 @@ def _names(found: Recognised) -> Sequence[str]:
     """What of it has a page of its own, as one would ask for it."""
     proved = [one.message.proves for one in found.said if one.message.proves]
     suggested = [name for one in found.said for name in one.message.suggests]
-    return list(dict.fromkeys((*proved, *(one.key for one in found.topics), *suggested)))
+    named = dict.fromkeys((*proved, *(one.key for one in found.topics), *suggested))
+    return [name for name in named if " " in name or pages.page(name)]

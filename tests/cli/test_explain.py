@@ -10,6 +10,7 @@ import pytest
 
 from nvdiag import catalogue
 from nvdiag.knowledge.messages import messages
+from nvdiag.knowledge.pages import page_ids
 from nvdiag.knowledge.topics import KINDS, Topic, topics
 from nvdiag.report import explained, plain_pages
 from tests.cli.calling import call, one_line, process
@@ -35,7 +36,7 @@ def test_each_row_of_each_table_is_a_topic_of_its_own() -> None:
     assert len(set(keys)) == len(keys)
     counts = {kind: sum(1 for one in ALL if one.kind == kind) for kind in KINDS}
     assert counts.pop("cuda") >= 49
-    assert counts == {"finding": len(IDS), "xid": 176, "sxid": 399, "nvml": 32, "nvidia-smi": 15}
+    assert counts == {"finding": len(page_ids()), "xid": 176, "sxid": 399, "nvml": 32, "nvidia-smi": 15}
 
 
 @pytest.mark.parametrize("identifier", IDS)
@@ -141,6 +142,7 @@ def test_a_message_that_proves_nothing_names_what_it_is_seen_with() -> None:
         ("torch.cuda failed: CUDA error code=802(cudaErrorSystemNotReady)", "CUDA error 802"),
         ("pynvml.NVMLError_GpuIsLost: GPU is lost", "NVML error 15"),
         ("nvidia-smi failed, exit code 14", "nvidia-smi exit code 14"),
+        ("--- last words: NVRM: Xid (PCI:0000:3b:00): 62, pid=1, x", "Xid 62"),
     ],
 )
 def test_an_error_in_a_text_leads_to_its_page(text: str, title: str) -> None:
