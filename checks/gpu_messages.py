@@ -157,12 +157,16 @@ def no_switch_keeps_the_gpu_off(messages: Messages) -> Iterator[Finding]:
     if not said:
         raise NotApplicable("no message in the text tells of it")
     switches = dict.fromkeys(one.message.name.partition("-")[0] for one in said)
+    gone = bool(messages.proving("gpu-fallen-off-bus"))
     ways = [_SWITCH_ON[switch] for switch in switches if switch in _SWITCH_ON]
     yield _said.finding(
         said,
         "gpu-switched-off",
-        confidence=Confidence.LIKELY if "thunderbolt" in switches else None,
-        detail="The GPU is not broken: a program or setting that saves power has turned it off or hidden it.",
+        severity=Severity.WARNING if gone else Severity.ERROR,
+        confidence=Confidence.POSSIBLE if gone else Confidence.LIKELY if "thunderbolt" in switches else None,
+        detail="A switch that saves power may be why the GPU is gone from the bus."
+        if gone
+        else "The GPU is not broken: a program or setting that saves power has turned it off or hidden it.",
         remedies=tuple(
             Remedy(
                 summary=summary,
@@ -176,7 +180,6 @@ def no_switch_keeps_the_gpu_off(messages: Messages) -> Iterator[Finding]:
         explains=frozenset(
             {
                 "no-nvidia-gpu",
-                "gpu-fallen-off-bus",
                 "gpu-init-failed",
                 "driver-not-loaded",
                 "device-nodes-missing",

@@ -15,8 +15,16 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
 
 _UNUSABLE = frozenset(
-    {"driver-not-loaded", "gpu-init-failed", "device-nodes-missing", "no-cuda-device", "gpu-bound-to-other-driver"}
+    {
+        "driver-not-loaded",
+        "driver-not-built",
+        "gpu-init-failed",
+        "device-nodes-missing",
+        "no-cuda-device",
+        "gpu-bound-to-other-driver",
+    }
 )
+"""What follows, or cannot be the cause: a module that refuses a GPU was there and did run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,7 @@ def the_branch_has_not_dropped_a_gpu(messages: Messages) -> Iterator[Finding]:
         " Volta with 580.",
         confidence=Confidence.CERTAIN if len(said) > len(refused) else refused[0].verdict[1],
         remedies=(_legacy(last),),
-        explains=_UNUSABLE | {"driver-not-built"},
+        explains=_UNUSABLE,
         layers=(Layer.LOADED_MODULE, Layer.GPU),
     )
 
@@ -248,6 +256,35 @@ def a_refused_gpu_is_one_that_the_driver_does_not_know(messages: Messages) -> It
         ),
         explains=frozenset({"no-cuda-device", "driver-not-loaded", "gpu-bound-to-other-driver"}),
         layers=(Layer.GPU,),
+    )
+
+
+@check("vgpu-misconfigured", area="device")
+def a_refused_gpu_is_no_virtual_one(messages: Messages) -> Iterator[Finding]:
+    """No GPU that the branch drives is refused where the guest driver for virtual GPUs was installed."""
+    refused = tuple(one.said for one in _refusals(messages, "gpu-init-failed"))
+    guest = messages.named("grid-guest-package")
+    if not refused or not guest:
+        raise NotApplicable("no text tells of a refused GPU beside a driver for virtual GPUs")
+    yield _said.finding(
+        (*refused, *guest),
+        "vgpu-misconfigured",
+        title="this looks like a virtual GPU, and an ordinary driver has taken the place of its guest driver",
+        detail="A vGPU shows the PCI id of the card that it is a part of, and only NVIDIA's guest driver (GRID), of a"
+        " release that the host's vGPU manager supports, drives it. The branch installed now drives that card itself,"
+        " and refuses this one.",
+        confidence=Confidence.LIKELY,
+        remedies=(
+            Remedy(
+                summary="install the guest driver of the host's vGPU release again, in place of the ordinary packages",
+                commands=("dpkg -l | grep -E 'nvidia-(linux-grid|vgpu)' || rpm -qa | grep -iE 'grid|vgpu'",),
+                reboots=True,
+                prediction="the driver comes from whoever runs the host or from NVIDIA's licensing portal, not from a"
+                " distribution; hold its package so that no upgrade replaces it",
+            ),
+        ),
+        explains=_UNUSABLE,
+        layers=(Layer.LOADED_MODULE, Layer.GPU),
     )
 
 

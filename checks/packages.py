@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from nvdiag.checks import _driver_remedies, _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages
-from nvdiag.facts.system import Distribution, Family
-from nvdiag.model.finding import Finding, Layer, Remedy
+from nvdiag.facts.pci import PciGpus
+from nvdiag.facts.system import Distribution, Family, Surroundings
+from nvdiag.model.finding import Confidence, Finding, Layer, Remedy
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 _BUILD_FAILED = (
@@ -47,16 +47,25 @@ def the_texts_tell_of_no_clash_of_packages(
 
 @check("driver-not-installed", area="driver")
 def the_texts_tell_of_a_driver_that_is_there(
-    messages: Messages, distribution: Distribution | Unknown
+    messages: Messages, distribution: Distribution | Unknown, gpus: PciGpus | Unknown, surroundings: Surroundings
 ) -> Iterator[Finding]:
-    """A driver is installed, as far as the texts tell."""
-    said = _said.about(messages, "driver-not-installed")
-    if all(re.search(r"root@[0-9a-f]{12}\b", one.text) for one in said):
-        raise NotApplicable("the prompt is a container's, whose driver is its host's")
+    """The driver's programs are there, as far as the texts tell."""
+    said = (*messages.proving("driver-not-installed"), *messages.named("nvidia-smi-command-missing"))
+    inside = surroundings.container or surroundings.wsl or surroundings.tegra
+    if not said or inside or messages.named("shell-container-prompt", "shell-in-container", "shell-starts-container"):
+        raise NotApplicable("no message in the text tells of it, or the driver would come from outside")
+    beside = messages.named("modprobe-not-found", "systemd-module-not-found", "modinfo-not-found")
+    on_bus = isinstance(gpus, PciGpus) and any(gpu.driver != "nvidia" and not gpu.driver_hidden for gpu in gpus.gpus)
+    offered = any("can be installed with" in one.text or "Command 'nvidia-smi'" in one.text for one in said)
+    if not (beside or on_bus or offered or messages.proving("driver-not-installed")):
+        raise NotApplicable(
+            "that nvidia-smi is not found decides nothing alone: a container or a bare module lack it, too"
+        )
     which = _driver_remedies.family(distribution, said)
     yield _said.finding(
         said,
         "driver-not-installed",
+        confidence=Confidence.LIKELY,
         title="the driver's programs are not installed here, and so most likely no driver is",
         detail="nvidia-smi comes with every installation of the driver. In a container it comes from the host, in WSL"
         " from Windows (/usr/lib/wsl/lib), and there nothing is to be installed.",

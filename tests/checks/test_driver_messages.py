@@ -398,7 +398,6 @@ E: Unable to correct problems, you have held broken packages.
     ),
     ("driver-package-conflict", " cuda-12-4 : Depends: nvidia-driver-550 (>= 550.54) but it is not installable"),
     # nothing there
-    ("driver-not-installed", "user@host:~$ nvidia-smi\nbash: nvidia-smi: command not found"),
     (
         "driver-not-installed",
         "Command 'nvidia-smi' not found, but can be installed with:\nsudo apt install nvidia-utils-550",
@@ -455,6 +454,7 @@ NOTHING: list[str] = [
     " libreoffice : Depends: libreoffice-core but it is not going to be installed",
     "/home/me/llama.cpp/ggml/src/ggml-cuda/mmq.cu(12): error: identifier is undefined",
     "/usr/lib/python3/site-packages/nvidia/cuda_runtime/include/cuda_fp8.hpp:41:10: fatal error: x.h: No such file",
+    "user@host:~$ nvidia-smi\nbash: nvidia-smi: command not found",
     "root@3f2a1b4c5d6e:/# nvidia-smi\nroot@3f2a1b4c5d6e:/# bash: nvidia-smi: command not found",
 ]
 

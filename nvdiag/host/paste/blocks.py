@@ -84,15 +84,24 @@ class Command:
 
 @dataclass(slots=True)
 class Block:
-    """What followed a command, or stood without one. `whole` is True where the next command shows that it had ended."""
+    """What followed a command, or stood without one. `whole` is True where the next command shows that it had ended.
+
+    `heading` is the line that the command stood in, with its prompt.
+    """
 
     command: Command | None
     lines: list[str] = field(default_factory=list)
     whole: bool = False
+    heading: str = ""
 
     @property
     def text(self) -> str:
         return "\n".join(self.lines)
+
+    @property
+    def words(self) -> str:
+        """All that was written: the command line, and what came back."""
+        return f"{self.heading}\n{self.text}" if self.heading else self.text
 
 
 def blocks_of(lines: Sequence[str]) -> Iterator[Block]:
@@ -108,12 +117,13 @@ def blocks_of(lines: Sequence[str]) -> Iterator[Block]:
             continue
         if block.command is not None and not block.lines and block.command.line.endswith("\\"):
             block.command = _longer(block.command, line)
+            block.heading = f"{block.heading[:-1].rstrip()} {line.strip()}"[:4000]
             continue
         command = command_of(line)
         if command is not None:
             block.whole = True
             yield block
-            block = Block(command)
+            block = Block(command, heading=line)
         else:
             block.lines.append(line)
     yield block
