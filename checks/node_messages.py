@@ -27,7 +27,8 @@ _MAKE_NODES = Remedy(
 def no_node_is_missed(messages: Messages) -> Iterator[Finding]:
     """No message tells of a device node that does not exist."""
     said = _said.about(messages, "device-nodes-missing")
-    silent = [one for one in messages.suggesting("driver-not-loaded") if one.message.proves != "device-nodes-missing"]
+    lines = {one.line for one in said}
+    silent = [one for one in messages.suggesting("driver-not-loaded") if one.line not in lines]
     if silent:
         raise NotApplicable("the driver does not answer at all, so missing nodes need not be the reason")
     yield _said.finding(
