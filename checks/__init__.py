@@ -4,6 +4,6 @@ MODULES = (
     "driver", "mismatch_told", "installation", "kernel_modules", "gpu_support", "packages", "device", "gpu_messages",
     "node_messages", "fabric_messages", "sharing_messages", "xids", "memory", "libraries", "smi_header", "container",
     "container_start", "container_inside", "cdi", "wsl", "jetson", "cuda", "python_environment", "environment",
-    "engine",
+    "visible_devices", "overrides", "processes", "nccl", "frameworks", "llama", "engine",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""
