@@ -13,6 +13,8 @@ from nvdiag.model.unknown import NotApplicable
 _BACKEND = ("llama-cuda-backend", "llama-cuda-devices", "llama-cuda-backend-not-loaded", "llama-some-layers-offloaded")
 """Messages of a build that has its CUDA backend, whatever became of it."""
 
+_WAITING = ("llama-server-loading", "llama-server-no-slot", "llama-server-503")
+
 _DOUBTFUL = ("whisper-features-without-cuda", "llama-no-usable-gpu", "llama-features-without-blas")
 
 
@@ -91,8 +93,10 @@ def the_model_fits_into_gpu_memory(messages: Messages) -> Iterator[Finding]:
 @check("llama-layers-on-cpu")
 def the_layers_are_on_the_gpu(messages: Messages) -> Iterator[Finding]:
     """llama.cpp puts layers of the model on the GPU that it has found."""
-    said = _said.about(messages, "llama-layers-on-cpu")
-    found = messages.named("llama-cuda-devices", "llama-device-memory")
+    found = messages.named("llama-cuda-devices", "llama-device-memory", "ollama-device-memory")
+    said = (*messages.proving("llama-layers-on-cpu"), *(messages.named("ollama-all-on-cpu") if found else ()))
+    if not said:
+        raise NotApplicable("no message in the text tells of it")
     yield _said.finding(
         said,
         "llama-layers-on-cpu",
@@ -116,7 +120,7 @@ def the_layers_are_on_the_gpu(messages: Messages) -> Iterator[Finding]:
 def the_server_answers(messages: Messages) -> Iterator[Finding]:
     """The server of llama.cpp or Ollama answers, with the endpoints that are asked of it."""
     said = _said.about(messages, "llama-server-unhealthy")
-    waiting = all(one.message.name in ("llama-server-loading", "llama-server-no-slot") for one in said)
+    waiting = all(one.message.name in _WAITING for one in said)
     yield _said.finding(
         said,
         "llama-server-unhealthy",

@@ -56,7 +56,7 @@ def _wrong_values(messages: Messages) -> tuple[tuple[Said, ...], Confidence]:
     """Values of CUDA_VISIBLE_DEVICES that tell why CUDA finds no device, where the text has no other value."""
     values = messages.named(*_SET)
     absent = messages.proving("no-cuda-device")
-    if not values:
+    if not values or any(one.groups.get("again") for one in values):
         return (), Confidence.LIKELY
     if all(_hides_all(one) for one in values):
         seen = bool(absent) or bool(messages.named("torch-cuda-unavailable", "gpu-not-seen", "llama-gpu-not-seen"))
