@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 
@@ -52,7 +53,10 @@ def overrides_name_what_is_there(messages: Messages) -> Iterator[Finding]:
 def _failed(one: Said, messages: Messages) -> bool:
     name = one.groups["name"]
     if name.upper() == "BNB_CUDA_VERSION":
-        return _missing_version(one, messages) or bool(messages.named("bnb-without-gpu"))
+        if messages.named("bnb-not-compiled"):
+            return False  # whatever the variable asked for, nothing is there
+        failed = _missing_version(one, messages) or bool(messages.named("bnb-without-gpu"))
+        return failed or not re.fullmatch(r"\d{3}", one.groups["value"].replace(".", ""))
     group = _CONSEQUENCE.get(name)
     return group is not None and any(other.groups.get(group) for other in messages.named("override-consequence"))
 
