@@ -176,8 +176,8 @@ def programs_get_a_cudnn_that_fits(messages: Messages) -> Iterator[Finding]:
         said,
         "cudnn-mismatch",
         title=_missing_title(libraries, at_link=False) if missing and libraries else "",
-        detail="cuDNN is installed apart from driver and toolkit. Its major version must be the one that the program was"
-        " built for, and it must be for the same CUDA major; all of its parts must be of one version.",
+        detail="cuDNN is installed apart from driver and toolkit. Its major version must be the one that the program"
+        " was built for, and it must be for the same CUDA major; all of its parts must be of one version.",
         kind=FindingClass.ENVIRONMENT,
         remedies=(
             Remedy(
