@@ -63,6 +63,8 @@ def test_the_remedy_for_a_dropped_architecture_is_an_older_toolkit() -> None:
         "W nvptx_compiler.cc:71] Can't find libdevice directory ${CUDA_DIR}/nvvm/libdevice.",
         "XlaRuntimeError: UNAVAILABLE: No PTX compilation provider is available. Neither ptxas/nvlink nor nvjtlink is",
         "sudo: nvcc: command not found",
+        "error: command ':/usr/local/cuda/bin/nvcc' failed: No such file or directory",
+        "  Unable to find cudart library.",
     ],
 )
 def test_a_toolkit_that_is_wanted_and_not_found_is_told_in_every_wording(text: str) -> None:
@@ -76,6 +78,8 @@ def test_a_toolkit_that_is_wanted_and_not_found_is_told_in_every_wording(text: s
     [
         "$ nvcc --version\nbash: nvcc: command not found",
         "zsh: command not found: nvcc",
+        "bash: nvcc: Kommando nicht gefunden.",
+        "nvcc: 未找到命令",
         "Command 'nvcc' not found, but can be installed with:\nsudo apt install nvidia-cuda-toolkit",
         "/usr/bin/which: no nvcc in (/usr/local/bin:/usr/bin)",
         "'nvcc' is not recognized as an internal or external command,",
