@@ -197,7 +197,7 @@ def forward_compatibility_is_used_where_it_may_be(messages: Messages) -> Iterato
                 reboots=True,
             ),
         ),
-        explains=_SILENT | {"libcuda-mismatch", "driver-too-old-for-cuda"},
+        explains=_SILENT | {"libcuda-mismatch"},
         layers=(Layer.LIBCUDA,),
     )
 
