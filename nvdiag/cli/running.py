@@ -98,18 +98,19 @@ def facts_of(source: str | None, deadline: float | None) -> Facts:
 
 
 def recorded_host(source: str) -> Host:
-    """The machine of a snapshot. Exit 2 where `source` cannot be read or is no snapshot."""
-    from nvdiag.host import snapshot
+    """The machine that an input tells of: a snapshot or pasted text. Exit 2 where it cannot be read or is neither."""
+    from nvdiag.host import handed
 
     try:
         if source == "-":
             if sys.stdin is None:
                 fail("cannot read standard input: it is closed")
-            return snapshot.parse(sys.stdin.buffer.read(snapshot.MAX_BYTES + 1), "standard input")
-        return snapshot.load(source)
+            return handed.host_of(sys.stdin.buffer.read(handed.MAX_BYTES + 1), "standard input")
+        with open(source, "rb") as file:
+            return handed.host_of(file.read(handed.MAX_BYTES + 1), source)
     except OSError as error:
         fail(f"cannot read {source}: {error.strerror or error}")
-    except snapshot.NotASnapshot as error:
+    except handed.Unreadable as error:
         fail(str(error))
 
 
@@ -136,7 +137,13 @@ def diagnosed(facts: Facts, choice: Choice) -> Diagnosis:
     """Run the chosen checks; findings of ids that were not chosen are left out."""
     from nvdiag.report.shown import SHOWN
 
+    machine: Host = facts[Host]
     result = diagnose(facts, choice.checks, also=SHOWN, broken=choice.broken)
+    if others := machine.others():
+        from nvdiag.joined import joined
+
+        rest = [(one.label, diagnose(begun(one), choice.checks, also=SHOWN)) for one in others]
+        result = joined([(machine.label, result), *rest])
     kept = tuple(ranked for ranked in result.findings if ranked.finding.id not in choice.hidden)
     keys = {ranked.finding.key for ranked in kept}
     return replace(
@@ -246,15 +253,3 @@ def listing() -> str:
     for plugin in choice.broken:
         click.echo(printable(f"nvdiag: the plug-in {plugin.name} could not be imported: {plugin.error}"), err=True)
     return "\n".join(lines) + "\n"
-
-
-def explanation(what: str | None) -> str:
-    """The page of a finding id, or the list of ids with their summaries. Exit 2 for an unknown id."""
-    from nvdiag.knowledge import pages
-
-    if what is None:
-        return "".join(f"{page.id}\n    {page.summary}\n" for page in map(pages.page, pages.page_ids()) if page)
-    page = pages.page(what)
-    if page is None:
-        _unknown_name(what, pages.page_ids(), "page for", "`nvdiag explain` lists them all")
-    return page.body

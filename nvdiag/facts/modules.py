@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from nvdiag.facts import reading
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Surroundings
 from nvdiag.host import Absent, Host
 from nvdiag.model.finding import Evidence
@@ -57,7 +58,7 @@ class KernelModules:
         if nvidia is None:
             return cls(None)
         others = {name: module for name in SUBMODULES if (module := _submodule(host, name)) is not None}
-        return cls(nvidia, others)
+        return cls(nvidia, others or _others_listed(host))
 
     @property
     def loaded(self) -> tuple[LoadedModule, ...]:
@@ -75,12 +76,22 @@ class LoadedDriver:
     modules: KernelModules
 
     @classmethod
-    def collect(cls, modules: KernelModules) -> LoadedDriver:
-        if modules.nvidia is None:
-            raise NotApplicable("the nvidia kernel module is not loaded")
-        if modules.nvidia.release is None:
-            raise Unknown("the loaded nvidia module does not say its release")
-        return cls(modules.nvidia.release, modules.nvidia.flavour, modules.nvidia.source, modules)
+    def collect(
+        cls, modules: KernelModules | Unknown, smi: SmiReport | Unknown, surroundings: Surroundings
+    ) -> LoadedDriver:
+        if isinstance(modules, KernelModules):
+            if modules.nvidia is None:
+                raise NotApplicable("the nvidia kernel module is not loaded")
+            if modules.nvidia.release is not None:
+                return cls(modules.nvidia.release, modules.nvidia.flavour, modules.nvidia.source, modules)
+        header = smi.header if isinstance(smi, SmiReport) else None
+        if header is not None and not header.of_windows and not surroundings.wsl:
+            told = LoadedModule(name="nvidia", release=header.driver, source="nvidia-smi")
+            others = modules.others if isinstance(modules, KernelModules) else {}
+            return cls(header.driver, None, "nvidia-smi", KernelModules(told, others))
+        if isinstance(modules, Unknown):
+            raise modules
+        raise Unknown("the loaded nvidia module does not say its release")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +187,29 @@ def _from_version_file(host: Host, why: Unknown) -> LoadedModule | None:
     except Absent:
         return None
     except (Unknown, ParseError):
-        raise Unknown(f"whether the nvidia module is loaded: {why}") from why
+        return _from_listing(host, why)
     return LoadedModule(name="nvidia", release=said.release, flavour=said.flavour, source=VERSION_FILE)
+
+
+def _from_listing(host: Host, why: Unknown) -> LoadedModule | None:
+    """By lsmod, which reads /proc/modules: whether it is loaded, but not its release."""
+    listed = _listed(host)
+    if listed is None:
+        raise Unknown(f"whether the nvidia module is loaded: {why}") from why
+    return listed.get("nvidia")
+
+
+def _others_listed(host: Host) -> Mapping[str, LoadedModule]:
+    listed = _listed(host) or {}
+    return {name: listed[name] for name in SUBMODULES if name in listed}
+
+
+def _listed(host: Host) -> dict[str, LoadedModule] | None:
+    """The modules that a recorded lsmod shows; None where there is none."""
+    if "lsmod" not in host.recorded("commands"):
+        return None
+    rows = re.findall(r"^\s{0,8}(\w{1,64})\s{1,60}\d{1,12}\s{1,20}(-?\d{1,9})\b", host.run("lsmod").stdout, re.M)
+    return {name: LoadedModule(name=name, release=None, refcount=int(users), source="lsmod") for name, users in rows}
 
 
 def _submodule(host: Host, name: str) -> LoadedModule | None:

@@ -33,6 +33,19 @@ class SmiHeader:
     cuda: CudaVersion | None
     cuda_text: str
 
+    @property
+    def of_windows(self) -> bool:
+        """Whether `driver` is a release of the Windows driver, as WSL shows it beside a Linux nvidia-smi.
+
+        Windows has branches of its own (546, 572, 591), which nvdiag's table of Linux branches does not have.
+        """
+        if self.smi is None or self.smi == self.driver or len(self.driver.numbers) != 2:
+            return False
+        from nvdiag.knowledge.cuda import branches
+
+        known = {row.branch for row in branches()}
+        return self.driver.branch not in known and self.driver.branch < max(known)
+
 
 def parse_smi_header(text: str) -> SmiHeader:
     """The head of nvidia-smi's table of any generation, else the version lines of `nvidia-smi -q`. ParseError.

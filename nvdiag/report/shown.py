@@ -7,12 +7,16 @@ from typing import TypeVar
 
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.boot import NextBootKernel
+from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.libraries import DriverLibraries
+from nvdiag.facts.messages import Messages
 from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
+from nvdiag.facts.python_packages import PythonPackages, TorchBuild
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.unknown import Unknown
@@ -20,7 +24,7 @@ from nvdiag.model.unknown import Unknown
 SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, VersionFile, NextBootKernel,
     NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer, CudaAnswer,
-    DriverCuda, DriverPackages,
+    DriverCuda, DriverPackages, Messages, SmiReport, TorchBuild, PythonPackages, KernelLog,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -24,13 +24,14 @@ from nvdiag.report.shown import fact
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One layer. `release` is what neighbours of the driver's stack are compared by; `mark` is ok, bad, unsure, …"""
+    """One layer. `release` is what neighbours are compared by; `mark` is ok, bad, …; `told` False: not known."""
 
     layer: Layer
     value: str
     source: str = ""
     release: str | None = None
     mark: str = "none"
+    told: bool = True
 
 
 def rows(diagnosis: Diagnosis) -> list[Row]:
@@ -62,8 +63,8 @@ def _marked(row: Row, diagnosis: Diagnosis) -> Row:
 
 def _unsure(layer: Layer, why: Unknown) -> Row:
     if isinstance(why, NotApplicable):
-        return Row(layer=layer, value=f"not looked at: {why}", mark="skipped")
-    return Row(layer=layer, value=f"cannot tell: {why}", mark="unsure")
+        return Row(layer=layer, value=f"not looked at: {why}", mark="skipped", told=False)
+    return Row(layer=layer, value=f"cannot tell: {why}", mark="unsure", told=False)
 
 
 def _gpus(facts: Mapping[type[object], object]) -> Iterator[Row]:
@@ -129,6 +130,8 @@ def _libraries(libraries: DriverLibraries | Unknown) -> Iterator[Row]:
 
 
 def _library(layer: Layer, choice: LibraryChoice) -> Row:
+    if choice.taken is None and choice.why_unknown is not None:
+        return _unsure(layer, choice.why_unknown)
     if choice.taken is None:
         others = f"; one lies in {choice.copies[0].path.rpartition('/')[0]}" if choice.copies else ""
         return Row(layer=layer, value=f"not found by the loader{others}", source="ldconfig -p", mark="skipped")
