@@ -38,9 +38,9 @@ def data(package: str, path: str) -> str:
     return raw.decode("utf-8")
 
 
-def read(file: str, *names: str) -> Table:
-    """The table `file` of this package, which holds the arrays `names`."""
-    return Table(file, data("nvdiag.knowledge", file), names)
+def read(file: str, *names: str, optional: tuple[str, ...] = ()) -> Table:
+    """The table `file` of this package, which holds the arrays `names`, and perhaps those of `optional`."""
+    return Table(file, data("nvdiag.knowledge", file), names, optional)
 
 
 class Row:
@@ -132,16 +132,18 @@ class Row:
 class Table:
     """The arrays `names` of one file, with the sources that their rows cite."""
 
-    def __init__(self, file: str, text: str, names: tuple[str, ...]) -> None:
+    def __init__(self, file: str, text: str, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
         try:
             content = parse(text)
         except ValueError as error:
             raise MalformedTable(f"{file}: {error}") from error
-        if set(content) != {"sources", *names}:
+        if set(content) - set(optional) != {"sources", *names}:
             raise MalformedTable(f"{file}: has {sorted(content)}, not {sorted({'sources', *names})}")
         self.file = file
         self._sources: dict[str, str] = content["sources"]
-        self._rows: dict[str, list[dict[str, object]]] = {name: content[name] for name in names}
+        self._rows: dict[str, list[dict[str, object]]] = {
+            name: content.get(name, []) for name in (*names, *optional)
+        }
         self._hold_to_sources()
 
     def rows(self, name: str) -> Iterator[Row]:

@@ -63,14 +63,38 @@ class Message:
 @lru_cache(maxsize=1)
 def messages() -> tuple[Message, ...]:
     """All messages, in the order of FILES. MalformedTable where a row is wrong or a name is there twice."""
-    rows = tuple(row for file in FILES for row in messages_of(read(file, "message")))
+    rows = tuple(row for file in FILES for row in messages_of(read(file, "message", optional=("part",))))
     distinct("messages", "name", (row.name for row in rows))
     return rows
 
 
 def messages_of(table: Table) -> Iterator[Message]:
-    """The messages of one table."""
-    return (_message(row) for row in table.rows("message"))
+    """The messages of one table.
+
+    What many patterns share stands once, as a part: `<<NAME>>` in a pattern is the part's pattern, and in the literals
+    its literals. `<<this>>` is what a row gives for itself under `this`.
+    """
+    patterns: dict[str, str] = {}
+    literals: dict[str, tuple[str, ...]] = {}
+    for row in table.rows("part"):
+        name = row.text("name")
+        patterns[name] = row.text("pattern")
+        literals[name] = row.texts("literals") if row.has("literals") else ()
+    return (_message(row, patterns, literals) for row in table.rows("message"))
+
+
+def _expanded(row: Row, text: str, parts: Mapping[str, str]) -> str:
+    """A pattern with its parts put in. MalformedTable where one is not there."""
+    known = {**parts, "this": row.text("this", default="<<this>>")}
+    for _ in range(4):
+        names = set(re.findall(r"<<([\w-]+)>>", text))
+        if not names:
+            return text
+        if unknown := sorted(name for name in names if known.get(name, "<<this>>") == "<<this>>"):
+            raise row.wrong(f"no such part: {unknown[0]}")
+        for name in names:
+            text = text.replace(f"<<{name}>>", known[name])
+    raise row.wrong("its parts hold each other")
 
 
 @lru_cache(maxsize=1024)
@@ -78,8 +102,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
-def _message(row: Row) -> Message:
-    literals = row.texts("literals")
+def _message(row: Row, patterns: Mapping[str, str], shared: Mapping[str, tuple[str, ...]]) -> Message:
+    own = row.text("this", default="")
+    literals = tuple(
+        word.replace("<<this>>", own)
+        for one in row.texts("literals")
+        for word in (shared.get(one[2:-2], ()) if one.startswith("<<") and one.endswith(">>") else (one,))
+    )
     if not literals or any(word != word.lower() for word in literals):
         raise row.wrong("literals must be there, in small letters")
     confidence = row.text("confidence", default="certain")
@@ -89,7 +118,7 @@ def _message(row: Row) -> Message:
         name=row.text("name"),
         by=row.text("by"),
         literals=literals,
-        pattern=row.text("pattern"),
+        pattern=_expanded(row, row.text("pattern"), patterns),
         lines=row.number("lines") if row.has("lines") else 1,
         proves=row.text("proves") if row.has("proves") else None,
         confidence=Confidence(confidence),
