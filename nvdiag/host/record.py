@@ -21,7 +21,7 @@ class RecordingHost(Host):
             "captured_at": inner.source.captured_at,
             "tool": f"nvdiag {__version__}",
             **{section: {} for section in SECTIONS},
-            "messages": [],
+            "messages": [{"source": source, "text": text} for source, text in inner.texts()],
         }
 
     def begin(self, probes: Iterable[str], seconds: float) -> None:

@@ -11,7 +11,7 @@ import pytest
 from nvdiag import catalogue
 from nvdiag.knowledge.messages import messages
 from nvdiag.knowledge.pages import page_ids
-from nvdiag.knowledge.topics import KINDS, Topic, topics
+from nvdiag.knowledge.topics import KINDS, Topic, named, topics
 from nvdiag.report import explained, plain_pages
 from tests.cli.calling import call, one_line, process
 
@@ -119,6 +119,8 @@ def test_nothing_lists_everything() -> None:
 
 @pytest.mark.parametrize("message", [one for one in messages() if one.proves], ids=lambda one: one.name)
 def test_a_pasted_message_shows_what_it_proves_and_its_page(message: Any) -> None:
+    if named(message.example):
+        pytest.skip("the message is an error's own words, which have a page of their own")
     text = page(message.example)
     assert f"`{message.proves}`" in text
     assert f"\n{message.proves}\n" in text
@@ -146,9 +148,11 @@ def test_a_message_that_proves_nothing_names_what_it_is_seen_with() -> None:
     ],
 )
 def test_an_error_in_a_text_leads_to_its_page(text: str, title: str) -> None:
+    """As the page itself, or by the words that lead to it where a message in the text says more."""
     shown = page(text)
     assert shown.startswith("What this text says\n")
-    assert f"\n{title}:" in shown
+    asked = title.replace(" error", "").replace(" exit code", "")
+    assert f"\n{title}:" in shown or f"`{asked[:1].lower()}{asked[1:].lower()}`" in shown
 
 
 def test_words_that_two_libraries_share_are_told_apart_by_the_text() -> None:
