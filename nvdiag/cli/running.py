@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import click
 
@@ -45,10 +45,15 @@ class Wanted:
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """One clear line on stderr and the exit code."""
+    warn(message)
+    raise SystemExit(code)
+
+
+def warn(message: str) -> None:
+    """One clear line on stderr."""
     from nvdiag.report.printable import printable
 
     streams.complain(lambda: click.echo(f"nvdiag: {printable(message)}", err=True))
-    raise SystemExit(code)
 
 
 def chosen(select: Sequence[str], ignore: Sequence[str]) -> Choice:
@@ -93,24 +98,38 @@ def _unknown_name(
 
 
 def facts_of(source: str | None, deadline: float | None) -> Facts:
-    """The facts of this machine (`source` None) or of a snapshot, with what waits for a child under way."""
+    """The facts of this machine (`source` None) or of a recorded one, with what waits for a child under way."""
     return early.live_facts(deadline) if source is None else begun(recorded_host(source))
 
 
 def recorded_host(source: str) -> Host:
-    """The machine of a snapshot. Exit 2 where `source` cannot be read or is no snapshot."""
+    """The machine of a snapshot or a bug report. Exit 2 where `source` cannot be read or is neither."""
     from nvdiag.host import snapshot
 
     try:
         if source == "-":
             if sys.stdin is None:
                 fail("cannot read standard input: it is closed")
-            return snapshot.parse(sys.stdin.buffer.read(snapshot.MAX_BYTES + 1), "standard input")
-        return snapshot.load(source)
+            return _recorded(sys.stdin.buffer, "standard input")
+        with open(source, "rb") as file:
+            return _recorded(file, source)
     except OSError as error:
         fail(f"cannot read {source}: {error.strerror or error}")
     except snapshot.NotASnapshot as error:
         fail(str(error))
+
+
+def _recorded(file: BinaryIO, name: str) -> Host:
+    """The machine of a file, by what it begins with. What is wrong with the file and can be lived with is told."""
+    from nvdiag.host import bugreport, snapshot
+
+    head = file.read(bugreport.HEAD)
+    if bugreport.recognises(head):
+        report = bugreport.read(file, name, head)
+        for note in report.notes:
+            warn(f"{name}: {note}")
+        return report
+    return snapshot.parse(head + file.read(snapshot.MAX_BYTES + 1 - len(head)), name)
 
 
 def demo_host() -> Host:

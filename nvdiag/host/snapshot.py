@@ -93,13 +93,6 @@ def parse(data: bytes, name: str) -> SnapshotHost:
     return SnapshotHost(document, name)
 
 
-def load(path: str) -> SnapshotHost:
-    """Read a snapshot from a file. OSError as open(2) gives it, NotASnapshot."""
-    with open(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    return parse(data, path)
-
-
 def _gunzip(data: bytes, name: str) -> bytes:
     import zlib
 
