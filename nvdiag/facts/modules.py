@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -21,6 +21,8 @@ UNLOAD_ORDER = ("nvidia_peermem", "nvidia_uvm", "nvidia_drm", "nvidia_modeset", 
 """Dependants first, as NVIDIA's installer unloads them (nvidia-installer, conflicting-kernel-modules.c)."""
 
 VERSION_FILE = "/proc/driver/nvidia/version"
+LIST = "/proc/modules"
+"""What lsmod prints: asked only where sysfs cannot be looked at."""
 
 
 class Flavour(Enum):
@@ -170,27 +172,44 @@ def _release_of_version_file(host: Host) -> DriverRelease | None:
 
 
 def _from_version_file(host: Host, why: Unknown) -> LoadedModule | None:
-    """Where sysfs cannot be asked, the driver's own file tells."""
+    """Where sysfs cannot be asked, the driver's own file tells, or the kernel's list of modules."""
+    listed = _listed(host)
     try:
         said = parse_version_file(host.read(VERSION_FILE))
-    except Absent:
-        return None
-    except (Unknown, ParseError):
+    except (Unknown, ParseError) as silent:
+        if listed is not None:
+            return listed.get("nvidia")
+        if isinstance(silent, Absent):
+            return None
         raise Unknown(f"whether the nvidia module is loaded: {why}") from why
-    return LoadedModule(name="nvidia", release=said.release, flavour=said.flavour, source=VERSION_FILE)
+    users = listed["nvidia"].refcount if listed and "nvidia" in listed else None
+    return LoadedModule(name="nvidia", release=said.release, flavour=said.flavour, refcount=users, source=VERSION_FILE)
 
 
 def _submodule(host: Host, name: str) -> LoadedModule | None:
     folder = f"/sys/module/{name}"
     version = reading.text(host, f"{folder}/version")
     if version is None and not reading.is_there(host, folder):
-        return None
+        return None if reading.certainly_absent(host, folder) else (_listed(host) or {}).get(name)
     return LoadedModule(
         name=name,
         release=DriverRelease.or_none(version),
         refcount=_number(host, f"{folder}/refcnt"),
         source=f"{folder}/version",
     )
+
+
+def _listed(host: Host) -> dict[str, LoadedModule] | None:
+    """NVIDIA's modules in the kernel's list, by name; None where that cannot be read."""
+    text = reading.text(host, LIST)
+    return None if text is None else {module.name: module for module in parse_modules(text)}
+
+
+def parse_modules(text: str) -> Iterator[LoadedModule]:
+    """NVIDIA's own of the lines of /proc/modules: name, size, users, dependants, state, address (proc_modules(5))."""
+    for name, users in re.findall(r"^(nvidia\w{0,40}) \d{1,12} (\d{1,9}) ", text, re.M):
+        if name == "nvidia" or name in SUBMODULES:
+            yield LoadedModule(name=name, release=None, refcount=int(users), source=LIST)
 
 
 def _flavour(host: Host) -> Flavour | None:

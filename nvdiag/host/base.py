@@ -96,6 +96,10 @@ class Host(ABC):
         """Recorded free text, each with where it stood: pasted words, logs. A live machine hands over none."""
         return ()
 
+    def earlier_texts(self) -> tuple[tuple[str, str], ...]:
+        """Texts like those of `texts`, of boots before the one that is looked at: history, and no present state."""
+        return ()
+
     def _get(self, section: str, key: str) -> Json:
         if (section, key) not in self._answers:
             self._answers[section, key] = self.look(section, key)

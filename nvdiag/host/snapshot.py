@@ -32,9 +32,10 @@ class SnapshotHost(Host):
 
     def texts(self) -> tuple[tuple[str, str], ...]:
         """The recording's messages; each is a text, or an object with `source` and `text`."""
-        recorded = self.document.get("messages")
-        found = (_message(one) for one in recorded) if isinstance(recorded, list) else ()
-        return tuple(one for one in found if one is not None)
+        return _messages(self.document.get("messages"))
+
+    def earlier_texts(self) -> tuple[tuple[str, str], ...]:
+        return _messages(self.document.get("earlier_messages"))
 
     def look(self, section: str, key: str) -> Json:
         recorded = self.document.get(section)
@@ -44,6 +45,11 @@ class SnapshotHost(Host):
         if value is not None and not _fits(section, value):
             raise NotRecorded(f"the snapshot's entry for {key} is not of the form that {section} have")
         return value
+
+
+def _messages(recorded: Json) -> tuple[tuple[str, str], ...]:
+    found = (_message(one) for one in recorded) if isinstance(recorded, list) else ()
+    return tuple(one for one in found if one is not None)
 
 
 def _message(value: Json) -> tuple[str, str] | None:

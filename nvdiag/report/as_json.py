@@ -10,11 +10,12 @@ from nvdiag import __version__
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.libraries import DriverLibraries, LibraryChoice, LibraryCopy
-from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
+from nvdiag.facts.module_files import ModuleFile, ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedModule, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
+from nvdiag.facts.recorded_smi import RecordedSmi
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.diagnosis import Diagnosis, Ranked
@@ -165,6 +166,10 @@ def _driver(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "version_file": _or_why(fact(facts, VersionFile), lambda version: version.line),
         "module_of_running_kernel": _or_why(fact(facts, RunningKernelModule), lambda disk: _file(disk.file)),
         "module_of_next_boot": _or_why(fact(facts, NextBootModule), lambda following: _file(following.file)),
+        "dkms": _or_why(
+            fact(facts, ModuleInstallation),
+            lambda installation: [f"{release} for {kernel}" for release, kernel in installation.builds],
+        ),
         "device_nodes": _or_why(
             fact(facts, DeviceNodes),
             lambda nodes: {
@@ -180,6 +185,14 @@ def _driver(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "opens": _or_why(fact(facts, NodeAccess), lambda access: dict(access.opens)),
         "cuda": _or_why(fact(facts, DriverCuda), lambda cuda: {"version": cuda.version.text, "source": cuda.source}),
         "nvml": _or_why(fact(facts, NvmlAnswer), _nvml),
+        "nvidia_smi": _or_why(
+            fact(facts, RecordedSmi),
+            lambda smi: {
+                "driver": smi.driver.text if smi.driver else None,
+                "cuda": smi.cuda.text if smi.cuda else None,
+                "error": smi.error,
+            },
+        ),
         "libcuda": _or_why(fact(facts, CudaAnswer), _cuda),
     }
 

@@ -8,11 +8,12 @@ from typing import TypeVar
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.libraries import DriverLibraries
-from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
+from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
+from nvdiag.facts.recorded_smi import RecordedSmi
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.unknown import Unknown
@@ -20,7 +21,7 @@ from nvdiag.model.unknown import Unknown
 SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, VersionFile, NextBootKernel,
     NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer, CudaAnswer,
-    DriverCuda, DriverPackages,
+    DriverCuda, DriverPackages, ModuleInstallation, RecordedSmi,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -41,7 +41,7 @@ def recognises(head: bytes) -> bool:
 
 
 def read(file: BinaryIO, name: str, head: bytes = b"") -> BugReportHost:
-    """Read a report to its end; `head` are the bytes that were taken from the file before. OSError as read(2) gives."""
+    """The machine that a report tells of. `head` are the bytes that were taken from the file before."""
     text, report = ReportText(file, head), Report()
     report.read(text.lines())
     return BugReportHost(report.document, name, (*text.notes, *report.notes))

@@ -210,10 +210,11 @@ class DumpErrors:
         self._draft.say("nvidia-debugdump", self._lines)
 
 
+_DMI_NAMES = {b"Manufacturer": "sys_vendor", b"Product Name": "product_name"}
+
+
 class Dmidecode:
     """The maker and the product's name, by which a virtual machine is known."""
-
-    _NAMES = {b"Manufacturer": "sys_vendor", b"Product Name": "product_name"}
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
@@ -224,9 +225,9 @@ class Dmidecode:
             self._inside = line == b"System Information"
         elif self._inside:
             name, _, value = line.strip().partition(b": ")
-            if name in self._NAMES:
+            if name in _DMI_NAMES:
                 text = value.decode("utf-8", "replace").strip()
-                self._draft.file(f"/sys/class/dmi/id/{self._NAMES[name]}", f"{text}\n")
+                self._draft.file(f"/sys/class/dmi/id/{_DMI_NAMES[name]}", f"{text}\n")
 
     def close(self, whole: bool) -> None:
         """The section is over."""

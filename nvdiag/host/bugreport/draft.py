@@ -62,6 +62,7 @@ class Draft:
             "tool": f"nvdiag {__version__}",
             **{section: {} for section in SECTIONS},
             "messages": [],
+            "earlier_messages": [],
         }
         self.earliest: Moment | None = None
         self.latest: Moment | None = None
@@ -88,6 +89,12 @@ class Draft:
         text = decoded(lines)
         if text.strip() and self._fits(text):
             self.document["messages"].append({"source": source, "text": text})
+
+    def say_of_earlier_boots(self, source: str, lines: Iterable[bytes]) -> None:
+        """Record a text that says nothing of this boot."""
+        text = decoded(lines)
+        if text.strip() and self._fits(text):
+            self.document["earlier_messages"].append({"source": source, "text": text})
 
     def file(self, path: str, text: str) -> None:
         """Record a file that is there, with its text."""

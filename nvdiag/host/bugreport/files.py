@@ -56,6 +56,8 @@ class FileSection:
             self._draft.put("files", self._path, {"error": "EACCES"})
         elif built := _MAKE_LOG.fullmatch(self._path):
             _dkms(self._draft, *built.groups())
+        elif self._path.startswith("/usr/share/nvidia/"):
+            self._draft.within("/usr/share/nvidia", posixpath.basename(self._path))
         elif self._text is not None and whole:
             self._draft.file(self._path, _without_last_blank(self._text.lines()))
 

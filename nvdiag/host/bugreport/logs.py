@@ -1,8 +1,8 @@
 """The kernel's and the X server's logs: what belongs to this boot, each event once.
 
-The same event stands in up to four places (kern.log, the dmesg file, the journal, dmesg), and kern.log and the journals
-of earlier boots reach back for weeks. dmesg is this boot alone, but its ring may have lost the start; `journalctl -b -0`
-is this boot alone, too; kern.log says by the kernel's own clock where its last boot begins.
+The same event stands in up to four places (kern.log, the dmesg file, the journal, dmesg), and kern.log and the
+journals of earlier boots reach back for weeks. dmesg is this boot alone, but its ring may have lost the start;
+`journalctl -b -0` is this boot alone, too; kern.log says by the kernel's own clock where its last boot begins.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _SERVICE = re.compile(
     rb"^.{8,80}? (?:nvidia-(?:persistenced|fabricmanager|imex|powerd|modprobe)|nv-fabricmanager)\S{0,20}: "
 )
 _LOADING = re.compile(rb"NVRM: loading NVIDIA UNIX .{0,80}?Kernel Module.{0,20}? {1,4}(\d{3}\.[0-9.]{1,12})")
+_FAULTS = (b"Xid (", b"NVRM: loading ", b"RmInitAdapter failed", b"fallen off the bus")
+_MOST_EARLIER = 4000
 _X_WORDS = (b"(EE)", b"(WW) NVIDIA", b"(II) NVIDIA", b"NVIDIA:", b"NVRM", b"no screens found", b"Fatal server error")
 
 
@@ -86,6 +88,7 @@ class Logs:
             now += self._last_boot_of_files(told)
         for source, lines in [*now, ("dmesg", dmesg)]:
             draft.say(source, lines)
+        self._earlier(draft, told)
         began = _boot_began(draft, ended)
         for source, (written, log) in self._x.items():
             if written is None or (began is not None and written.seconds >= began):
@@ -99,6 +102,15 @@ class Logs:
         if releases and isinstance(loaded, str) and not any(release in loaded for release in releases):
             return []
         return list(_new(lines, told))
+
+    def _earlier(self, draft: Draft, told: set[bytes]) -> None:
+        """What other boots' logs say of faults, each line once: it is history, and no state of this boot."""
+        journals = [source for source in self._scanned if _boot_of(source)]
+        files = [source for source in self._scanned if source.startswith("/") and source != "/var/log/dmesg"]
+        known = set(told)
+        for source in (*journals, *files):
+            lines = [line for line in self._scanned[source].lines() if any(word in line for word in _FAULTS)]
+            draft.say_of_earlier_boots(source, list(_new(lines[-_MOST_EARLIER:], known)))
 
     def _last_boot_of_files(self, told: set[bytes]) -> Iterator[tuple[str, list[bytes]]]:
         for source, log in self._scanned.items():

@@ -1,7 +1,7 @@
 """What lspci printed, as sysfs has it: addresses, ids, classes, the bound driver, the state of the link.
 
-`lspci -nn` has every device; `-v` has, for a GPU, `Kernel driver in use` and `Kernel modules`. The latter are those that
-the running kernel's modules.alias names for the device (lspci reads it through libkmod).
+`lspci -nn` has every device; `-v` has, for a GPU, `Kernel driver in use` and `Kernel modules`. The latter are those
+that the running kernel's modules.alias names for the device (lspci reads it through libkmod).
 """
 
 from __future__ import annotations
@@ -58,6 +58,14 @@ class Bus:
     def listed_whole(self) -> None:
         """One lspci has shown all devices there are."""
         self._listed_whole = True
+
+    def gpus(self) -> list[str]:
+        """The addresses of NVIDIA's GPUs in the bus's order, which is NVML's."""
+        return [
+            address
+            for address, one in sorted(self._devices.items())
+            if one.numbers and one.numbers[0].startswith("03") and one.numbers[1] == "10de"
+        ]
 
     def write(self, draft: Draft) -> None:
         """Record all devices as sysfs would show them; what lspci says of NVIDIA's, also in its own words."""

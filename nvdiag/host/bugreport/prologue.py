@@ -58,7 +58,7 @@ class Prologue:
         if "nvml" in self._draft.document["probes"]:
             return
         if "No devices were found" in gpus:
-            self._draft.say("nvidia-smi", ["No devices were found".encode()])
+            self._draft.say("nvidia-smi", [b"No devices were found"])
             answer = nvml_answer("No devices were found", versions, whole=True)
         else:
             answer = nvml_answer(versions, "", whole=False)

@@ -38,12 +38,9 @@ def full_time(text: str) -> Moment | None:
     if not found:
         return None
     offset = (int(found[8]) * 60 + int(found[9])) * (-1 if found[7] == "-" else 1)
+    year, month, day, hour, minute, second = (int(part) for part in found.groups()[:6])
     try:
-        clock = datetime(
-            *(int(part) for part in found.groups()[:6]),  # type: ignore[arg-type]
-            tzinfo=timezone(timedelta(minutes=offset)),
-        )
-        return Moment(clock.timestamp(), offset)
+        return Moment(datetime(year, month, day, hour, minute, second, tzinfo=_zone(offset)).timestamp(), offset)
     except (ValueError, OverflowError):
         return None
 
