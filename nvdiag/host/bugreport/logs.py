@@ -24,6 +24,7 @@ _SOURCE = re.compile(r"  (/\S{1,200}|journalctl -b -?\d{1,3}):$")
 _JOURNAL = re.compile(r"journalctl -b -?(\d{1,3})")
 _CLOCK = re.compile(rb"(?:^|kernel: ?)\[ {0,9}(\d{1,9}\.\d{1,9})\]")
 _KERNEL = re.compile(rb"^[^\[]{0,200}?\bkernel(?:\[\d{1,9}\])?: ")
+_STAMPS = re.compile(rb"^\s{0,80}(?:\[[ \d.TC]{1,24}\] ?){0,3}(?:kernel: )?")
 _SERVICE = re.compile(
     rb"^.{8,80}? (?:nvidia-(?:persistenced|fabricmanager|imex|powerd|modprobe)|nv-fabricmanager)\S{0,20}: "
 )
@@ -186,13 +187,8 @@ def _last_clock(lines: list[bytes]) -> float | None:
 
 
 def _words(line: bytes) -> bytes:
-    """A kernel message without what loggers put before it."""
-    line = _KERNEL.sub(b"", line, count=1).lstrip()
-    if line.startswith(b"["):
-        clock, bracket, rest = line.partition(b"]")
-        if bracket and len(clock) < 20 and clock[1:].strip().replace(b".", b"").isdigit():
-            line = rest
-    return line.strip()
+    """A kernel message without what loggers and the kernel put before it: host, clock, thread or processor."""
+    return _STAMPS.sub(b"", _KERNEL.sub(b"", line, count=1), count=1).strip()
 
 
 def _new(lines: Iterable[bytes], told: set[bytes]) -> Iterator[bytes]:

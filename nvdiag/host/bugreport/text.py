@@ -61,8 +61,8 @@ class ReportText:
                 return
 
     def _chunks(self) -> Iterator[bytes]:
-        if len(self._head) < len(MAGIC):
-            self._head += self._file.read(_PACKED)
+        while len(self._head) < len(MAGIC) and (more := self._file.read(_PACKED)):
+            self._head += more
         return self._unpacked() if self._head.startswith(MAGIC) else self._packed()
 
     def _packed(self) -> Iterator[bytes]:
