@@ -13,6 +13,9 @@ FORMAT = 1
 MAX_BYTES = 64 * 1024 * 1024
 """The longest snapshot that is read, counted when it is unpacked."""
 
+MAX_VALUES = 2_000_000
+"""The most values that a snapshot may hold: each takes some 70 bytes of memory, however short it is written."""
+
 
 class NotASnapshot(ValueError):
     """The input is not a snapshot that this release reads; `str()` is one clear line."""
@@ -82,6 +85,8 @@ def parse(data: bytes, name: str) -> SnapshotHost:
         data = _gunzip(data, name)
     if len(data) > MAX_BYTES:
         raise NotASnapshot(f"{name}: larger than {MAX_BYTES // 2**20} MiB, which no snapshot is")
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
+        raise NotASnapshot(f"{name}: more than {MAX_VALUES} values, which no snapshot has")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -91,7 +96,7 @@ def parse(data: bytes, name: str) -> SnapshotHost:
         raise NotASnapshot(f"{name}: not a snapshot: it has no number at nvdiag_snapshot")
     if version > FORMAT:
         raise NotASnapshot(
-            f"{name}: a snapshot of format {version}; this nvdiag reads up to {FORMAT}: a newer one is needed"
+            f"{name}: a snapshot of format {str(version)[:20]}; this nvdiag reads up to {FORMAT}: a newer one is needed"
         )
     wrong = [section for section in SECTIONS if not isinstance(document.get(section, {}), dict)]
     if wrong:

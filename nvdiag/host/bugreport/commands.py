@@ -31,6 +31,8 @@ _DRIVER = re.compile(r"^(?:Driver|DRIVER|KMD) [Vv]ersion[ \t]{0,60}:[ \t]{0,9}([
 _CUDA = re.compile(r"^CUDA (?:UMD )?Version[ \t]{0,60}:[ \t]{0,9}([0-9]{1,2})\.([0-9]{1,2})[ \t]*$", re.M)
 _ATTACHED = re.compile(r"^Attached GPUs[ \t]{0,60}:[ \t]{0,9}(\d{1,3})[ \t]*$", re.M)
 _GPU = re.compile(r"^GPU ([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])[ \t]*$", re.M)
+_MOST_GPUS = 256
+_MOST_MODULES = 20
 _LOST = 15
 _UNKNOWN_ERROR = 999
 
@@ -61,16 +63,21 @@ class Smi:
             if output:
                 self._draft.command(call, f"{output}\n", exit_code(output))
         first = outputs[0][1]
-        if first:
+        if first and "nvml" not in self._draft.document["probes"]:
             self._draft.say(outputs[0][0], [first.encode()])
             answers = nvml_answer(first, "\n".join(output for _, output in outputs[1:]), whole=whole)
             if answers:
                 self._draft.put("probes", "nvml", answers)
 
 
+def _failure(output: str) -> re.Match[str] | None:
+    """The line that says why there is no answer; where there are GPUs, such words are but a value of theirs."""
+    return None if _ATTACHED.search(output) else _FAILED.search(output)
+
+
 def exit_code(output: str) -> int:
     """What nvidia-smi ended with, by what it printed."""
-    if not _FAILED.search(output):
+    if not _failure(output):
         return 0
     return next((code for words, code in _SMI_EXITS if words in output), _OTHER_ERROR)
 
@@ -81,7 +88,7 @@ def nvml_answer(output: str, others: str, *, whole: bool) -> Json:
     One GPU without a handle makes nvidia-smi end without a word about the others. The driver's release then stands in
     the `others`, its further calls' outputs.
     """
-    failed = _FAILED.search(output)
+    failed = _failure(output)
     document: dict[str, Any] = {"library": None, "through": "nvidia-smi -q"}
     if failed and failed["init"]:
         code = next((code for words, code in _SMI_EXITS if words in output), None)
@@ -112,7 +119,8 @@ def _with_domain(address: str) -> str:
 
 def _devices(output: str) -> list[Json]:
     parts = _GPU.split(output)
-    return [_device(index, parts[place], parts[place + 1]) for index, place in enumerate(range(1, len(parts) - 1, 2))]
+    places = range(1, min(len(parts) - 1, 2 * _MOST_GPUS), 2)
+    return [_device(index, parts[place], parts[place + 1]) for index, place in enumerate(places)]
 
 
 def _device(index: int, address: str, text: str) -> Json:
@@ -163,7 +171,7 @@ class Modinfo:
     def add(self, line: bytes) -> None:
         text = line[:1000].decode("utf-8", "replace").strip()
         if found := self._HEADER.match(text):
-            self._name = found[1]
+            self._name = found[1] if len(self._found) < _MOST_MODULES else ""
             self._found.setdefault(self._name, "")
         elif text.startswith("vermagic:") and self._name:
             self._found[self._name] = f"{text}\n"
@@ -171,7 +179,7 @@ class Modinfo:
     def close(self, whole: bool) -> None:
         """The section is over; `whole` is False where the report ends in it."""
         for name, said in self._found.items():
-            if said or whole:
+            if name and (said or whole):
                 self._draft.command(f"modinfo {name}", said, 0 if said else 1)
 
 

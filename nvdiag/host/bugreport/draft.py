@@ -17,6 +17,10 @@ MAX_FILE = 1 << 18
 """Bytes of one file's text that are kept: its beginning and its end."""
 MAX_KEPT = 24 << 20
 """Bytes that are kept of one report in all."""
+PER_LINE = 40
+"""Bytes that a line takes in memory beside its own."""
+
+_TOO_MUCH = "it has more than nvdiag keeps of one report; some of it was left out"
 
 
 def decoded(lines: Iterable[bytes]) -> str:
@@ -37,12 +41,12 @@ class Kept:
     def add(self, line: bytes) -> None:
         if self._room > 0:
             self._head.append(line)
-            self._room -= len(line) + 1
+            self._room -= len(line) + PER_LINE
             return
         self._tail.append(line)
-        self._size += len(line) + 1
+        self._size += len(line) + PER_LINE
         while self._size > self._limit:
-            self._size -= len(self._tail.popleft()) + 1
+            self._size -= len(self._tail.popleft()) + PER_LINE
             self.left_out += 1
 
     def lines(self) -> list[bytes]:
@@ -74,10 +78,8 @@ class Draft:
     def put(self, section: str, key: str, value: Json) -> None:
         """Record one answer."""
         recorded = self.document[section]
-        if key in recorded or self._entries >= MAX_ENTRIES or not self._fits(value):
-            return
-        self._entries += 1
-        recorded[key] = value
+        if key not in recorded and self._fits(key, value):
+            recorded[key] = value
 
     def meet(self, moment: Moment) -> None:
         """A time at which an entry of /proc or /sys was made or changed."""
@@ -87,13 +89,13 @@ class Draft:
     def say(self, source: str, lines: Iterable[bytes]) -> None:
         """Record a text in which messages are looked for."""
         text = decoded(lines)
-        if text.strip() and self._fits(text):
+        if text.strip() and self._fits(source, text):
             self.document["messages"].append({"source": source, "text": text})
 
     def say_of_earlier_boots(self, source: str, lines: Iterable[bytes]) -> None:
         """Record a text that says nothing of this boot."""
         text = decoded(lines)
-        if text.strip() and self._fits(text):
+        if text.strip() and self._fits(source, text):
             self.document["earlier_messages"].append({"source": source, "text": text})
 
     def file(self, path: str, text: str) -> None:
@@ -111,22 +113,20 @@ class Draft:
 
     def within(self, folder: str, name: str) -> None:
         """Record that a folder has this name in it."""
-        names = self.document["folders"].setdefault(folder, [])
-        if name not in names and len(names) < 1000:
+        names = self.document["folders"].setdefault(folder, []) if self._fits(folder, name) else [name]
+        if name not in names:
             names.append(name)
 
-    def _fits(self, value: Json) -> bool:
-        size = len(value) if isinstance(value, str) else len(value["stdout"]) if _is_output(value) else 100
-        if size > self._left:
-            if "it has more than nvdiag keeps of one report; some of it was left out" not in self.notes:
-                self.notes.append("it has more than nvdiag keeps of one report; some of it was left out")
+    def _fits(self, key: str, value: Json) -> bool:
+        text = value["stdout"] if isinstance(value, dict) and isinstance(value.get("stdout"), str) else value
+        size = len(key) + (len(text) if isinstance(text, str) else 200)
+        if size > self._left or self._entries >= MAX_ENTRIES:
+            if _TOO_MUCH not in self.notes:
+                self.notes.append(_TOO_MUCH)
             return False
         self._left -= size
+        self._entries += 1
         return True
-
-
-def _is_output(value: Json) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("stdout"), str)
 
 
 def program(header: str) -> tuple[str, str]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from nvdiag.host.bugreport.draft import Draft, Kept
+from nvdiag.host.bugreport.draft import PER_LINE, Draft, Kept
 from nvdiag.host.bugreport.times import Moment, full_time
 
-WHOLE_LOG = 1 << 20
+WHOLE_LOG = 1 << 21
 """Bytes of a log that are kept as they are; of what follows only lines that speak of NVIDIA's driver."""
 _TAIL = 1 << 19
-_MOST_LOGS = 24
+_MOST_LOGS = 12
 _FROM_START = 2.0
 """Seconds since boot: a dmesg whose first line is not later has lost nothing that matters here."""
 
@@ -44,7 +44,7 @@ class Log:
 
     def add(self, line: bytes) -> None:
         if self._room > 0:
-            self._room -= len(line) + 1
+            self._room -= len(line) + PER_LINE
             self._whole.append(line)
         elif b"NVRM" in line or b"nvidia" in line:
             self._more.add(line)

@@ -10,11 +10,13 @@ import re
 import shlex
 from dataclasses import dataclass, field
 
-from nvdiag.host.bugreport.draft import Draft
+from nvdiag.host.bugreport.draft import PER_LINE, Draft
 
 DEVICES = "/sys/bus/pci/devices"
 _MOST_DEVICES = 4096
 _MOST_LINES = 400
+_MOST_BYTES = 4 << 20
+"""Of all devices' details together."""
 
 _DEVICE = re.compile(rb"((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) (\S.{0,1000})")
 _NUMBERS = re.compile(
@@ -41,6 +43,7 @@ class Bus:
     def __init__(self) -> None:
         self._devices: dict[str, _Device] = {}
         self._listed_whole = False
+        self._room = _MOST_BYTES
 
     def section(self, draft: Draft, arguments: str) -> LspciSection | None:
         """The reader of one lspci's output, None for a form that adds nothing (the tree)."""
@@ -54,6 +57,12 @@ class Bus:
         if address not in self._devices and len(self._devices) >= _MOST_DEVICES:
             return None
         return self._devices.setdefault(address, _Device())
+
+    def detail(self, device: _Device, line: bytes) -> None:
+        """Keep an indented line of a device."""
+        if len(device.details) < _MOST_LINES and self._room > 0:
+            device.details.append(line[:2000].decode("utf-8", "replace"))
+            self._room -= len(line) + PER_LINE
 
     def listed_whole(self) -> None:
         """One lspci has shown all devices there are."""
@@ -115,8 +124,8 @@ class LspciSection:
 
     def add(self, line: bytes) -> None:
         if line[:1] == b"\t":
-            if self._is_nvidia and self._current is not None and len(self._current.details) < _MOST_LINES:
-                self._current.details.append(line[:2000].decode("utf-8", "replace"))
+            if self._is_nvidia and self._current is not None:
+                self._bus.detail(self._current, line)
             return
         if not line:
             self._end_device()

@@ -8,6 +8,7 @@ from nvdiag.host.bugreport.commands import nvml_answer
 from nvdiag.host.bugreport.draft import Draft
 
 _MACHINES = ("x86_64", "aarch64", "ppc64le", "i686", "i586", "armv7l", "riscv64")
+_MOST_ROWS, _MOST_VALUES = 100, 200
 _FROM_MODINFO = re.compile(r"Driver version \(from modinfo\): ([0-9.]{3,20})")
 
 
@@ -24,9 +25,11 @@ class Prologue:
     def add(self, line: bytes) -> None:
         text = line[:2000].decode("utf-8", "replace")
         name, bar, value = text.partition("|")
-        if bar and len(name) > 10 and len(self._table) < 100:
+        if bar and len(name) > 10 and len(self._table) < _MOST_ROWS:
             self._row = name.strip() or self._row
-            self._table.setdefault(self._row, []).append(value.strip())
+            values = self._table.setdefault(self._row, [])
+            if len(values) < _MOST_VALUES:
+                values.append(value.strip())
         elif text.startswith("Date: "):
             self.date = text.removeprefix("Date: ").strip()
         elif text.startswith("uname: "):
