@@ -1,4 +1,7 @@
-"""What nvdiag can find. One module an area; each check is a plain function from facts to findings."""
+"""What nvdiag can find. One module an area, or a topic of it; each check is a plain function from facts to findings."""
 
-MODULES = ("driver", "installation", "device", "libraries", "container", "cuda", "environment", "engine")
+MODULES = (
+    "driver", "mismatch_told", "smi_header", "python_environment", "installation", "device", "libraries", "container",
+    "container_start", "container_inside", "cdi", "wsl", "jetson", "cuda", "environment", "engine",
+)  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

@@ -219,7 +219,7 @@ def _only_with_own_libraries(surroundings: Surroundings) -> None:
 def _missing(choice: LibraryChoice, answer: NvmlAnswer | CudaAnswer | Unknown) -> bool:
     """Whether the loader finds no such library: by its own word where it was asked, else by where it would look."""
     if isinstance(answer, Unknown):
-        return choice.taken is None
+        return choice.taken is None and choice.why_unknown is None
     if answer.library is not None:
         return False
     return choice.taken is None and (answer.dlopen_error is not None or answer.trouble is None)

@@ -138,7 +138,7 @@ def diagnose(
     findings += [_fault(name, error) for name, error in facts.faults]
     return Diagnosis(
         source=facts[Host].source,
-        findings=tuple(rank(_unique(findings))),
+        findings=tuple(rank(unique(findings))),
         checks=tuple(outcomes),
         facts=facts,
         seconds=time.monotonic() - facts.started,
@@ -210,13 +210,16 @@ def _weight(finding: Finding) -> tuple[int, int, int]:
     )
 
 
-def _unique(findings: Iterable[Finding]) -> list[Finding]:
-    """One finding a key: the first, with the evidence that later ones add."""
+def unique(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding a key: the gravest and surest, with the evidence that the others add and all that they explain."""
     merged: dict[str, Finding] = {}
     for finding in findings:
         first = merged.setdefault(finding.key, finding)
-        more = tuple(one for one in finding.evidence if one not in first.evidence)
-        merged[finding.key] = replace(first, evidence=(*first.evidence, *more)) if more else first
+        if first is finding:
+            continue
+        best, other = (finding, first) if _weight(finding)[:2] < _weight(first)[:2] else (first, finding)
+        more = tuple(one for one in other.evidence if one not in best.evidence)
+        merged[finding.key] = replace(best, evidence=(*best.evidence, *more), explains=best.explains | other.explains)
     return list(merged.values())
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -103,33 +103,27 @@ def facts_of(source: str | None, deadline: float | None) -> Facts:
 
 
 def recorded_host(source: str) -> Host:
-    """The machine of a snapshot or a bug report. Exit 2 where `source` cannot be read or is neither."""
-    from nvdiag.host import snapshot
+    """The machine that an input tells of: a snapshot, a bug report or pasted text. Exit 2 where it is none of these."""
+    from nvdiag.host import handed
 
     try:
         if source == "-":
             if sys.stdin is None:
                 fail("cannot read standard input: it is closed")
-            return _recorded(sys.stdin.buffer, "standard input")
+            return _told(handed.host_from(sys.stdin.buffer, "standard input"))
         with open(source, "rb") as file:
-            return _recorded(file, source)
+            return _told(handed.host_from(file, source))
     except OSError as error:
         fail(f"cannot read {source}: {error.strerror or error}")
-    except snapshot.NotASnapshot as error:
+    except handed.Unreadable as error:
         fail(str(error))
 
 
-def _recorded(file: BinaryIO, name: str) -> Host:
-    """The machine of a file, by what it begins with. What is wrong with the file and can be lived with is told."""
-    from nvdiag.host import bugreport, snapshot
-
-    head = file.read(bugreport.HEAD)
-    if bugreport.recognises(head):
-        report = bugreport.read(file, name, head)
-        for note in report.notes:
-            warn(f"{name}: {note}")
-        return report
-    return snapshot.parse(head + file.read(snapshot.MAX_BYTES + 1 - len(head)), name)
+def _told(machine: Host) -> Host:
+    """Say on stderr what is wrong with an input that is read all the same."""
+    for note in machine.notes:
+        warn(f"{machine.source.name}: {note}")
+    return machine
 
 
 def demo_host() -> Host:
@@ -155,7 +149,13 @@ def diagnosed(facts: Facts, choice: Choice) -> Diagnosis:
     """Run the chosen checks; findings of ids that were not chosen are left out."""
     from nvdiag.report.shown import SHOWN
 
+    machine: Host = facts[Host]
     result = diagnose(facts, choice.checks, also=SHOWN, broken=choice.broken)
+    if others := machine.others():
+        from nvdiag.joined import joined
+
+        rest = [(one.label, diagnose(begun(one), choice.checks, also=SHOWN)) for one in others]
+        result = joined([(machine.label, result), *rest])
     kept = tuple(ranked for ranked in result.findings if ranked.finding.id not in choice.hidden)
     keys = {ranked.finding.key for ranked in kept}
     return replace(

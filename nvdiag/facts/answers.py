@@ -13,6 +13,7 @@ from typing import Any
 from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.pci import normal_address
 from nvdiag.facts.probing import DriverReach
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.host import Absent, Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion, DriverRelease
@@ -110,12 +111,18 @@ class DriverCuda:
 
     @classmethod
     def collect(
-        cls, nvml: NvmlAnswer | Unknown, cuda: CudaAnswer | Unknown, loaded: LoadedDriver | Unknown
+        cls,
+        nvml: NvmlAnswer | Unknown,
+        cuda: CudaAnswer | Unknown,
+        loaded: LoadedDriver | Unknown,
+        smi: SmiReport | Unknown,
     ) -> DriverCuda:
         if isinstance(nvml, NvmlAnswer) and nvml.cuda is not None:
             return cls(nvml.cuda, "nvmlSystemGetCudaDriverVersion")
         if isinstance(cuda, CudaAnswer) and cuda.version is not None:
             return cls(cuda.version, "cuDriverGetVersion")
+        if isinstance(smi, SmiReport) and smi.header is not None and smi.header.cuda is not None:
+            return cls(smi.header.cuda, "nvidia-smi")
         if isinstance(loaded, LoadedDriver):
             from nvdiag.knowledge.cuda import cuda_of_branch
 

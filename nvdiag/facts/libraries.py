@@ -74,11 +74,15 @@ class LibraryCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryChoice:
-    """All copies of one library in the loader's order; `taken` is the one that a program gets, None for none."""
+    """All copies of one library in the loader's order; `taken` is the one that a program gets, None for none.
+
+    `why_unknown` is set where nothing was found and not all was looked at: then None is no absence.
+    """
 
     soname: str
     copies: tuple[LibraryCopy, ...]
     taken: LibraryCopy | None
+    why_unknown: Unknown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,10 @@ class DriverLibraries:
     @classmethod
     def collect(cls, host: Host) -> DriverLibraries:
         search = _Search.of(host)
-        return cls(search.choose(NVML), search.choose(LIBCUDA))
+        nvml, libcuda = search.choose(NVML), search.choose(LIBCUDA)
+        if nvml.why_unknown and libcuda.why_unknown:
+            raise Unknown(f"which driver libraries the loader finds: {nvml.why_unknown}")
+        return cls(nvml, libcuda)
 
     @property
     def taken(self) -> tuple[LibraryCopy, ...]:
@@ -153,6 +160,7 @@ class _Search:
             cache = parse_ldconfig(host.run("ldconfig", "-p").stdout)
         except Unknown as why:
             blind = why
+            cache = _part_of_cache(host)
         return cls(host, machine, tuple(folder for folder in path.split(":") if folder), cache, blind)
 
     def choose(self, soname: str) -> LibraryChoice:
@@ -163,9 +171,8 @@ class _Search:
                 copies.append(copy)
         on_path = (copy for copy in copies if copy.found_by != NOT_ON_PATH)
         taken = next((copy for copy in on_path if self._fits(copy)), None)
-        if not copies and self.blind is not None and not self._saw_folders():
-            raise Unknown(f"which driver libraries the loader finds: {self.blind}")
-        return LibraryChoice(soname=soname, copies=tuple(copies), taken=taken)
+        blind = self.blind if not copies and not self._saw_folders() else None
+        return LibraryChoice(soname=soname, copies=tuple(copies), taken=taken, why_unknown=blind)
 
     def _places(self, soname: str) -> Iterator[tuple[str, str]]:
         for folder in self.variable:
@@ -230,6 +237,14 @@ class _Search:
         return copy.machine in (None, self.machine)
 
 
+def _part_of_cache(host: Host) -> tuple[tuple[str, str, str], ...]:
+    """What a recorded `ldconfig -p | grep …` let through: nothing is absent for not being in it."""
+    try:
+        return parse_ldconfig(host.run("ldconfig", "-p", "|", "grep").stdout)
+    except Unknown:
+        return ()
+
+
 def parse_ldconfig(text: str) -> tuple[tuple[str, str, str], ...]:
     """The lines of `ldconfig -p` as (soname, flags, path): `libcuda.so.1 (libc6,x86-64) => /usr/lib/…`."""
     found = (re.match(r"\s*(\S{1,200}) \(([^)\n]{1,100})\) => (/.{1,4000})$", line) for line in text.splitlines())
@@ -251,8 +266,10 @@ def _machine_of(flags: str, machine: str) -> bool:
 def _kind(file: str, release: DriverRelease | None, size: int | None) -> Kind:
     if "/stubs/" in file:
         return Kind.STUB
+    if "/compat/" in file or "/compat_" in file:
+        return Kind.COMPAT
     if release is not None:
-        return Kind.COMPAT if "/compat/" in file or "/compat_" in file else Kind.DRIVER
+        return Kind.DRIVER
     if size is not None and size < _STUB_LIMIT and "/wsl/" not in file and "tegra" not in file:
         return Kind.STUB
     return Kind.UNVERSIONED

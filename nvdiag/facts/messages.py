@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import accumulate, islice
 
 from nvdiag.facts.log_lines import bare
 from nvdiag.host import Host
@@ -46,19 +46,26 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """All messages that were found, in the order of the texts. NotApplicable where there is no text."""
+    """All messages that were found, in the order of the texts. NotApplicable where there is no text.
+
+    `sources` are where the texts stood, each once: the commands that printed them, among others.
+    """
 
     said: tuple[Said, ...]
+    sources: tuple[str, ...] = ()
 
     @classmethod
     def collect(cls, host: Host) -> Messages:
         texts = host.texts()
         if not texts:
             raise NotApplicable("no text with messages is looked at")
-        found: list[Said] = []
-        for source, text in texts:
-            found += sorted(messages_in(text, source), key=lambda one: one.line)
-        return cls(tuple(found))
+        joined = "\n".join(text for _, text in texts)
+        ends = list(accumulate(text.count("\n") + 1 for _, text in texts))
+        found = messages_in(joined, "")
+        placed = (replace(said, source=texts[bisect_right(ends, said.line)][0]) for said in found)
+        return cls(
+            tuple(sorted(placed, key=lambda said: said.line)), tuple(dict.fromkeys(source for source, _ in texts))
+        )
 
     def proving(self, identifier: str) -> tuple[Said, ...]:
         """Those that support this finding by themselves."""

@@ -55,8 +55,14 @@ class RunningKernelModule:
     looked: str = ""
 
     @classmethod
-    def collect(cls, host: Host, surroundings: Surroundings, running: RunningKernel) -> RunningKernelModule:
+    def collect(cls, host: Host, surroundings: Surroundings, running: RunningKernel | Unknown) -> RunningKernelModule:
         _own_modules(host, surroundings)
+        kernel = running.release if isinstance(running, RunningKernel) else None
+        said = _by_modinfo_nvidia(host, kernel)
+        if said is not None:
+            return cls(said.kernel, said)
+        if isinstance(running, Unknown):
+            raise running
         try:
             return cls(running.release, module_for(host, running.release))
         except Unknown as why:
@@ -105,6 +111,37 @@ class ModuleInstallation:
         if not sources:
             raise installed
         return cls(tuple(dict.fromkeys(kernel for _, kernel in builds)), sources, builds)
+
+
+def _by_modinfo_nvidia(host: Host, running: KernelRelease | None) -> ModuleFile | None:
+    """By a recorded `modinfo nvidia`, which tells of the module that modprobe takes for the running kernel."""
+    if "modinfo nvidia" not in host.recorded("commands"):
+        return None
+    fields = parse_modinfo(host.run("modinfo", "nvidia").stdout)
+    path = fields.get("filename", "")
+    named = re.search(r"/modules/([^/]{3,80})/", path) or re.match(r"(\S{3,80})", fields.get("vermagic", ""))
+    kernel = running or (KernelRelease(named[1]) if named else None)
+    release = DriverRelease.or_none(fields.get("version"))
+    if kernel is None or (release is None and not path):
+        return None
+    return ModuleFile(
+        path=path or "nvidia",
+        kernel=kernel,
+        release=release,
+        how="modinfo nvidia",
+        built_for=fields.get("vermagic", "").partition(" ")[0] or None,
+        flavour=flavour_of_licence(fields.get("license")),
+        signer=fields.get("signer"),
+        signed=("sig_id" in fields or "signer" in fields) or None,
+    )
+
+
+def parse_modinfo(text: str) -> dict[str, str]:
+    """modinfo's output, `name:  value` a line; of a name that is there several times, the first value."""
+    found: dict[str, str] = {}
+    for name, value in re.findall(r"^([a-z_]{2,20}):[ \t]{1,40}(\S.{0,1000})$", text, re.M):
+        found.setdefault(name, value.strip())
+    return found
 
 
 def _own_modules(host: Host, surroundings: Surroundings) -> None:

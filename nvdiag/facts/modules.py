@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from nvdiag.facts import reading
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Surroundings
 from nvdiag.host import Absent, Host
 from nvdiag.model.finding import Evidence
@@ -77,12 +78,22 @@ class LoadedDriver:
     modules: KernelModules
 
     @classmethod
-    def collect(cls, modules: KernelModules) -> LoadedDriver:
-        if modules.nvidia is None:
-            raise NotApplicable("the nvidia kernel module is not loaded")
-        if modules.nvidia.release is None:
-            raise Unknown("the loaded nvidia module does not say its release")
-        return cls(modules.nvidia.release, modules.nvidia.flavour, modules.nvidia.source, modules)
+    def collect(
+        cls, modules: KernelModules | Unknown, smi: SmiReport | Unknown, surroundings: Surroundings
+    ) -> LoadedDriver:
+        if isinstance(modules, KernelModules):
+            if modules.nvidia is None:
+                raise NotApplicable("the nvidia kernel module is not loaded")
+            if modules.nvidia.release is not None:
+                return cls(modules.nvidia.release, modules.nvidia.flavour, modules.nvidia.source, modules)
+        header = smi.header if isinstance(smi, SmiReport) else None
+        if header is not None and not header.of_windows and not surroundings.wsl:
+            told = LoadedModule(name="nvidia", release=header.driver, source="nvidia-smi")
+            others = modules.others if isinstance(modules, KernelModules) else {}
+            return cls(header.driver, None, "nvidia-smi", KernelModules(told, others))
+        if isinstance(modules, Unknown):
+            raise modules
+        raise Unknown("the loaded nvidia module does not say its release")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +183,7 @@ def _release_of_version_file(host: Host) -> DriverRelease | None:
 
 
 def _from_version_file(host: Host, why: Unknown) -> LoadedModule | None:
-    """Where sysfs cannot be asked, the driver's own file tells, or the kernel's list of modules."""
+    """Where sysfs cannot be asked, the driver's own file tells, or the kernel's list of modules, without a release."""
     listed = _listed(host)
     try:
         said = parse_version_file(host.read(VERSION_FILE))
@@ -186,6 +197,18 @@ def _from_version_file(host: Host, why: Unknown) -> LoadedModule | None:
     return LoadedModule(name="nvidia", release=said.release, flavour=said.flavour, refcount=users, source=VERSION_FILE)
 
 
+def _listed(host: Host) -> dict[str, LoadedModule] | None:
+    """The modules in the kernel's list, by a recorded lsmod or by /proc/modules, which it reads; None without both."""
+    if "lsmod" in host.recorded("commands"):
+        text, source = host.run("lsmod").stdout, "lsmod"
+    else:
+        text, source = reading.text(host, LIST) or "", LIST
+    if not text:
+        return None
+    rows = re.findall(r"^\s{0,8}(\w{1,64})\s{1,60}\d{1,12}\s{1,20}(-?\d{1,9})\b", text, re.M)
+    return {name: LoadedModule(name=name, release=None, refcount=int(users), source=source) for name, users in rows}
+
+
 def _submodule(host: Host, name: str) -> LoadedModule | None:
     folder = f"/sys/module/{name}"
     version = reading.text(host, f"{folder}/version")
@@ -197,19 +220,6 @@ def _submodule(host: Host, name: str) -> LoadedModule | None:
         refcount=_number(host, f"{folder}/refcnt"),
         source=f"{folder}/version",
     )
-
-
-def _listed(host: Host) -> dict[str, LoadedModule] | None:
-    """NVIDIA's modules in the kernel's list, by name; None where that cannot be read."""
-    text = reading.text(host, LIST)
-    return None if text is None else {module.name: module for module in parse_modules(text)}
-
-
-def parse_modules(text: str) -> Iterator[LoadedModule]:
-    """NVIDIA's own of the lines of /proc/modules: name, size, users, dependants, state, address (proc_modules(5))."""
-    for name, users in re.findall(r"^(nvidia\w{0,40}) \d{1,12} (\d{1,9}) ", text, re.M):
-        if name == "nvidia" or name in SUBMODULES:
-            yield LoadedModule(name=name, release=None, refcount=int(users), source=LIST)
 
 
 def _flavour(host: Host) -> Flavour | None:

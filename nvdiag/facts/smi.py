@@ -13,7 +13,7 @@ _TABLE = re.compile(
     r"(?:Driver|KMD) Version:[ \t]{1,9}(?P<driver>[0-9.]{3,20})(?![^\s|])"
     r"(?:[ \t]{1,60}CUDA (?:UMD )?Version:[ \t]{1,9}(?P<cuda>[^\s|]{1,20}))?"
 )
-_LISTED_DRIVER = re.compile(r"(?:Driver|KMD) Version[ \t]{0,60}:?[ \t]{1,9}([0-9.]{3,20})(?![^\s|])")
+_LISTED_DRIVER = re.compile(r"(?:Driver|DRIVER|KMD) [Vv]ersion[ \t]{0,60}:?[ \t]{1,9}([0-9.]{3,20})(?![^\s|])")
 _LISTED_CUDA = re.compile(r"CUDA (?:UMD )?Version[ \t]{0,60}:?[ \t]{1,9}([^\s|]{1,20})")
 
 
@@ -32,6 +32,19 @@ class SmiHeader:
     driver: DriverRelease
     cuda: CudaVersion | None
     cuda_text: str
+
+    @property
+    def of_windows(self) -> bool:
+        """Whether `driver` is a release of the Windows driver, as WSL shows it beside a Linux nvidia-smi.
+
+        Windows has branches of its own (546, 572, 591), which nvdiag's table of Linux branches does not have.
+        """
+        if self.smi is None or self.smi == self.driver or len(self.driver.numbers) != 2:
+            return False
+        from nvdiag.knowledge.cuda import branches
+
+        known = {row.branch for row in branches()}
+        return self.driver.branch not in known and self.driver.branch < max(known)
 
 
 def parse_smi_header(text: str) -> SmiHeader:

@@ -184,6 +184,9 @@ def _container(host: Host, evidence: list[Evidence]) -> str | None:
     if reading.variable(host, "KUBERNETES_SERVICE_HOST"):
         _seen(evidence, "environment", "KUBERNETES_SERVICE_HOST is set")
         return "kubernetes"
+    if told := host.inside():
+        _seen(evidence, told[1], f"inside {told[0]}")
+        return told[0]
     for path, engine in (
         ("/.dockerenv", "docker"),
         ("/run/.containerenv", "podman"),

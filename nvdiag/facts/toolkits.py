@@ -56,11 +56,24 @@ class Toolkits:
 
     @classmethod
     def collect(cls, host: Host) -> Toolkits:
-        _looked_somewhere(host)
+        named = _by_name(host)
+        if not named:
+            _looked_somewhere(host)
         ways, broken = _ways(host)
         toolkits = [_toolkit(host, root, tuple(dict.fromkeys(found_by))) for root, found_by in ways.items()]
-        known = [one for one in toolkits if one is not None]
+        known = [*named, *(one for one in toolkits if one is not None)]
         return cls(tuple(sorted(known, key=lambda one: one.chosen_by is None)), tuple(broken))
+
+
+def _by_name(host: Host) -> list[Toolkit]:
+    """The toolkit of a recorded `nvcc --version`, of which no more is known than that the shell found it on PATH."""
+    if "nvcc --version" not in host.recorded("commands"):
+        return []
+    try:
+        version = parse_nvcc(host.run("nvcc", "--version").stdout)
+    except (Unknown, ParseError):
+        return []
+    return [Toolkit(root="nvcc", found_by=("PATH",), version=version, source="nvcc --version", nvcc="nvcc")]
 
 
 def _looked_somewhere(host: Host) -> None:

@@ -74,6 +74,10 @@ class Host(ABC):
     """A machine, as far as it may be asked. Every answer is remembered, so one run sees one state of the machine."""
 
     source: Source
+    notes: tuple[str, ...] = ()
+    """What is wrong with a recording that is read all the same, one clause each."""
+    label: str = ""
+    """Which of several machines or moments of one input this is; empty for the only or first one."""
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str], Json] = {}
@@ -90,6 +94,14 @@ class Host(ABC):
 
     def recorded(self, section: str) -> tuple[str, ...]:
         """What a recording has in a section: where to look besides the usual places. A live machine names nothing."""
+        return ()
+
+    def inside(self) -> tuple[str, str] | None:
+        """The kind of container that a recording itself says it was taken in, and the words that show it."""
+        return None
+
+    def others(self) -> tuple[Host, ...]:
+        """Other machines, or other moments of this one, that were handed over with it."""
         return ()
 
     def texts(self) -> tuple[tuple[str, str], ...]:

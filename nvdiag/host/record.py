@@ -30,6 +30,12 @@ class RecordingHost(Host):
     def recorded(self, section: str) -> tuple[str, ...]:
         return self.inner.recorded(section)
 
+    def inside(self) -> tuple[str, str] | None:
+        return self.inner.inside()
+
+    def others(self) -> tuple[Host, ...]:
+        return self.inner.others()
+
     def texts(self) -> tuple[tuple[str, str], ...]:
         return self.inner.texts()
 

@@ -81,8 +81,7 @@ def _fits(section: str, value: Json) -> bool:
 
 def parse(data: bytes, name: str) -> SnapshotHost:
     """Read a snapshot, plain or gzip. NotASnapshot for anything else, for a newer format and for absurd sizes."""
-    if data[:2] == b"\x1f\x8b":
-        data = _gunzip(data, name)
+    data = unpacked(data, name)
     if len(data) > MAX_BYTES:
         raise NotASnapshot(f"{name}: larger than {MAX_BYTES // 2**20} MiB, which no snapshot is")
     if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
@@ -102,6 +101,11 @@ def parse(data: bytes, name: str) -> SnapshotHost:
     if wrong:
         raise NotASnapshot(f"{name}: not a snapshot: {wrong[0]} is not an object")
     return SnapshotHost(document, name)
+
+
+def unpacked(data: bytes, name: str) -> bytes:
+    """The bytes as they are, or those of a gzip file, at most one more than MAX_BYTES. NotASnapshot if damaged."""
+    return _gunzip(data, name) if data[:2] == b"\x1f\x8b" else data
 
 
 def _gunzip(data: bytes, name: str) -> bytes:

@@ -60,14 +60,27 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of several machines, or moments of one, that the input shows apart. `label` says which."""
+
+    label: str
+    facts: Mapping[type[object], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Everything that one run found out. `facts` maps a fact's class to its value or to why it is unknown."""
+    """Everything that one run found out. `facts` maps a fact's class to its value or to why it is unknown.
+
+    `parts` is empty unless the input shows several machines or moments: then `facts` are those of the part that the
+    first finding is about.
+    """
 
     source: Source
     findings: tuple[Ranked, ...]
     checks: tuple[CheckOutcome, ...]
     facts: Mapping[type[object], object]
     seconds: float
+    parts: tuple[Part, ...] = ()
 
     def exit_code(self, fail_on: Severity = Severity.ERROR, strict: bool = False) -> int:
         """0, 1 or 3 as documented in the README: 1 is a sure problem, 3 is 'could not tell'."""

@@ -15,12 +15,12 @@ from nvdiag.facts.modules import KernelModules, LoadedModule, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
-from nvdiag.facts.recorded_smi import RecordedSmi
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
 from nvdiag.facts.toolkits import Toolkits
-from nvdiag.model.diagnosis import Diagnosis, Ranked
+from nvdiag.model.diagnosis import Diagnosis, Part, Ranked
 from nvdiag.model.finding import Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.report import told_facts
 from nvdiag.report.shown import fact
 
 SCHEMA_VERSION = 1
@@ -53,7 +53,8 @@ def document(diagnosis: Diagnosis, areas: Mapping[str, str], fail_on: Severity, 
             }
             for one in diagnosis.checks
         ],
-        "facts": _facts(diagnosis.facts),
+        "facts": {**_facts(diagnosis.facts), "parts": [_part(part) for part in diagnosis.parts]},
+        "next": told_facts.open_question(diagnosis),
     }
 
 
@@ -124,7 +125,13 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
                 {"name": one.name, "version": one.version, "state": one.state} for one in packages.packages
             ],
         ),
+        **told_facts.told(facts),
     }
+
+
+def _part(part: Part) -> dict[str, Json]:
+    """One of several machines or moments."""
+    return {"label": part.label, "facts": _facts(part.facts)}
 
 
 def _or_why(value: Any, show: Callable[[Any], Json]) -> Json:
@@ -185,14 +192,6 @@ def _driver(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "opens": _or_why(fact(facts, NodeAccess), lambda access: dict(access.opens)),
         "cuda": _or_why(fact(facts, DriverCuda), lambda cuda: {"version": cuda.version.text, "source": cuda.source}),
         "nvml": _or_why(fact(facts, NvmlAnswer), _nvml),
-        "nvidia_smi": _or_why(
-            fact(facts, RecordedSmi),
-            lambda smi: {
-                "driver": smi.driver.text if smi.driver else None,
-                "cuda": smi.cuda.text if smi.cuda else None,
-                "error": smi.error,
-            },
-        ),
         "libcuda": _or_why(fact(facts, CudaAnswer), _cuda),
     }
 

@@ -129,6 +129,8 @@ def _libraries(libraries: DriverLibraries | Unknown) -> Iterator[Row]:
 
 
 def _library(layer: Layer, choice: LibraryChoice) -> Row:
+    if choice.taken is None and choice.why_unknown is not None:
+        return _unsure(layer, choice.why_unknown)
     if choice.taken is None:
         others = f"; one lies in {choice.copies[0].path.rpartition('/')[0]}" if choice.copies else ""
         return Row(layer=layer, value=f"not found by the loader{others}", source="ldconfig -p", mark="skipped")

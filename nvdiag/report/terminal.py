@@ -15,6 +15,7 @@ from nvdiag.facts.system import Distribution, RunningKernel
 from nvdiag.model.diagnosis import Diagnosis, Ranked, Status, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Remedy, Severity
 from nvdiag.model.text import listed
+from nvdiag.report.asks import question
 from nvdiag.report.printable import printable
 from nvdiag.report.shown import fact
 from nvdiag.report.stack import Row, rows, status_lines
@@ -65,6 +66,7 @@ def _lines(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) ->
     for ranked in diagnosis.findings:
         yield from _finding(ranked, look)
         yield Text()
+    yield from _open_question(diagnosis, look)
     yield from _untold(diagnosis, look)
     yield from _conclusion(diagnosis, look, fail_on, strict)
 
@@ -73,9 +75,8 @@ def _heading(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
     kernel, distribution = fact(diagnosis.facts, RunningKernel), fact(diagnosis.facts, Distribution)
     words = [f"nvdiag {__version__}"]
     if diagnosis.source.kind != "live":
-        words.append(
-            f"{diagnosis.source.kind} {diagnosis.source.name} of {diagnosis.source.captured_at or 'unknown date'}"
-        )
+        dated = diagnosis.source.captured_at or ("" if diagnosis.source.kind == "paste" else "unknown date")
+        words.append(f"{diagnosis.source.kind} {diagnosis.source.name}{f' of {dated}' if dated else ''}")
     if isinstance(distribution, Distribution):
         words.append(distribution.name)
     if isinstance(kernel, RunningKernel):
@@ -88,6 +89,8 @@ def _stack(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
     marks = _MARKS if look.unicode else _ASCII_MARKS
     before: Row | None = None
     shown = rows(diagnosis)
+    if diagnosis.source.kind == "paste":  # a text shows little of a machine: only what it shows is drawn
+        shown = [row for row in shown if row.mark not in ("unsure", "skipped")]
     for row in shown:
         if row.release and before and before.release and row.release != before.release:
             yield Text("  ≠" if look.unicode else "  #", style="bold red")
@@ -187,8 +190,28 @@ def _remedy(remedy: Remedy, indent: str, look: Look) -> Iterator[Text]:
             yield Text(line, style="italic" if look.colour else "")
 
 
+def _open_question(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+    """Where a text supports no cause: what it is also seen with, and what to paste next."""
+    asked = question(diagnosis)
+    if asked is None or not asked.asks:
+        return
+    if asked.suspected:
+        words = f"the text alone decides nothing; it is seen with {listed(asked.suspected, 'or')}"
+    else:
+        words = "the text holds no message that decides anything"
+    for line in _wrapped(words, "", look, hang="  "):
+        yield Text(line, style="bold")
+    yield Text("add what these print, the most telling first:")
+    for one in asked.asks:
+        yield Text(f"  $ {printable(one.command)}", style="cyan")
+        for line in _wrapped(one.shows, "      ", look):
+            yield Text(line)
+    yield Text()
+
+
 def _untold(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
     """Every check that did not judge, by its reason: silence is never shown as health."""
+    paste = diagnosis.source.kind == "paste"
     for status, title, style in (
         (Status.UNKNOWN, "could not be judged", "magenta"),
         (Status.SKIPPED, "does not apply here", "dim"),
@@ -196,15 +219,27 @@ def _untold(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
         reasons: dict[str, list[str]] = {}
         for one in diagnosis.checks:
             if one.status is status:
-                reasons.setdefault(one.reason, []).append(printable(one.name).replace("_", " "))
+                reason = _of_text(one.reason, status) if paste else one.reason
+                reasons.setdefault(reason, []).append(printable(one.name).replace("_", " "))
         if reasons:
             yield Text(f"{title}:", style=style)
         for reason, names in reasons.items():
-            what = listed(names) if status is Status.UNKNOWN or len(names) == 1 else f"{len(names)} checks"
+            few = len(names) == 1 or (status is Status.UNKNOWN and reason is not _NOT_SHOWN)
+            what = listed(names) if few else f"{len(names)} checks"
             for line in _wrapped(f"{what}: {printable(reason)}", "  - ", look, hang="    "):
                 yield Text(line, style=style)
         if reasons:
             yield Text()
+
+
+def _of_text(reason: str, status: Status) -> str:
+    """Of a text, all that it leaves out is one reason: it was not written to show a whole machine."""
+    if status is Status.SKIPPED:
+        return "they ask for what is not in the text (--format json names each)"
+    return _NOT_SHOWN if "the text does not show " in reason else reason
+
+
+_NOT_SHOWN = "the text does not show what they look at (--format json names each)"
 
 
 def _conclusion(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) -> Iterator[Text]:

@@ -10,7 +10,7 @@ import pytest
 from nvdiag.cli import running
 from nvdiag.facts.module_files import ModuleInstallation, RunningKernelModule
 from nvdiag.facts.modules import KernelModules
-from nvdiag.facts.recorded_smi import RecordedSmi
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.facts.traces import DriverTraces
 from nvdiag.host import Host
@@ -59,7 +59,7 @@ def test_the_json_report_has_the_facts_of_a_bug_report() -> None:
     assert driver["modules"]["nvidia"]["release"] == reports.RELEASE
     assert set(driver["modules"]) == {"nvidia", "nvidia_uvm", "nvidia_drm", "nvidia_modeset"}
     assert driver["dkms"] == [f"{reports.RELEASE} for {reports.KERNEL}"]
-    assert driver["nvidia_smi"] == {"driver": reports.RELEASE, "cuda": "12.2", "error": None}
+    assert document["facts"]["nvidia_smi"]["driver"] == reports.RELEASE
     assert driver["module_of_running_kernel"]["built_for"] == reports.KERNEL
     assert [gpu["address"] for gpu in document["facts"]["gpus"]] == [reports.GPU]
 
@@ -193,13 +193,13 @@ def test_a_failed_installation_is_no_trace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sections", "driver", "error"),
+    ("sections", "driver", "failure"),
     [
-        ((reports.smi(reports.QUERY),), reports.RELEASE, None),
+        ((reports.smi(reports.QUERY),), reports.RELEASE, ""),
         ((reports.smi("No devices were found\n", reports.UNIT),), reports.RELEASE, "No devices were found"),
         ((reports.smi(reports.COULD_NOT),), None, reports.COULD_NOT.strip()),
     ],
 )
-def test_nvidia_smis_words_are_a_fact(sections: tuple[str, ...], driver: str | None, error: str | None) -> None:
-    told = fact(reports.host(*sections), RecordedSmi)
-    assert (told.driver.text if told.driver else None, told.error) == (driver, error)
+def test_nvidia_smis_words_are_a_fact(sections: tuple[str, ...], driver: str | None, failure: str) -> None:
+    told = fact(reports.host(*sections), SmiReport)
+    assert (told.header.driver.text if told.header else None, told.failure) == (driver, failure)

@@ -49,11 +49,8 @@ def deep(depth: int) -> bytes:
 
 NOT_SNAPSHOTS = {
     "empty": b"",
-    "text": b"Failed to initialize NVML: Driver/library version mismatch\n",
     "binary": bytes(range(256)),
     "half": SNAPSHOT[: len(SNAPSHOT) // 2],
-    "utf16": "{}".encode("utf-16"),
-    "a number": b"1",
     "a list": b"[]",
     "another object": b'{"name": "x"}',
     "no number": b'{"nvdiag_snapshot": "1"}',
@@ -67,7 +64,6 @@ NOT_SNAPSHOTS = {
     "gzip head alone": b"\x1f\x8b",
     "gzip damaged": gzip.compress(SNAPSHOT)[:20] + b"\xff" * 100,
     "gzip cut": gzip.compress(SNAPSHOT)[:-2000],
-    "gzip of text": gzip.compress(b"hello"),
     "gzip of gzip": gzip.compress(gzip.compress(SNAPSHOT)),
 }
 

@@ -15,7 +15,7 @@ MAX_ENTRIES = 20_000
 """Files, links and so on that are kept of one report."""
 MAX_FILE = 1 << 18
 """Bytes of one file's text that are kept: its beginning and its end."""
-MAX_KEPT = 24 << 20
+MAX_KEPT = 16 << 20
 """Bytes that are kept of one report in all."""
 PER_LINE = 40
 """Bytes that a line takes in memory beside its own."""

@@ -1,0 +1,213 @@
+"""Inside a container, as messages have it: what the engine brought in or took away, and what the image carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nvdiag.checks import _said
+from nvdiag.engine import check
+from nvdiag.facts.messages import Messages, Said
+from nvdiag.model.finding import Confidence, Finding, FindingClass, Layer, Remedy, Risk
+from nvdiag.model.unknown import NotApplicable
+
+_ON_THE_HOST = ("load library failed", "NVML library", "CDI spec")
+"""Words before a missing library's name that only the container tools say, which run outside of the container."""
+
+_CONTAINER_IN_SIGHT = ("shell-in-container", "shell-container-prompt", "shell-starts-container")
+
+
+@check("container-driver-libraries-missing", area="container")
+def the_engine_brings_the_drivers_libraries(messages: Messages) -> Iterator[Finding]:
+    """No message says that a container was started without the driver's libraries."""
+    said = messages.proving("container-driver-libraries-missing")
+    told = ""
+    if not said:
+        said, told = _started_without(messages)
+    if not said:
+        raise NotApplicable("no message in the text tells of it")
+    yield _said.finding(
+        said,
+        "container-driver-libraries-missing",
+        title=told,
+        confidence=Confidence.LIKELY,
+        detail="libcuda and libnvidia-ml belong to the host's driver. The engine brings them into a container that asks"
+        " for GPUs, for the capabilities compute and utility; an image has none of its own.",
+        remedies=_ways_to_bring_them({one.message.name for one in said}),
+        explains=frozenset({"libcuda-missing", "nvml-library-missing", "driver-library-incomplete", "no-cuda-device"})
+        | (frozenset({"driver-too-old-for-cuda"}) if any(map(_insufficient, said)) else frozenset()),
+        layers=(Layer.NVML, Layer.LIBCUDA),
+    )
+
+
+def _ways_to_bring_them(names: set[str]) -> tuple[Remedy, ...]:
+    if any(name.startswith("apptainer") for name in names):
+        return (_APPTAINER,)
+    if names & {"ldconfig-empty-library", "loader-empty-library"}:
+        return _EMPTY, _WITH_GPUS
+    return (_BUILD,) if "shell-builds-image" in names else (_WITH_GPUS, _LOOK)
+
+
+def _started_without(messages: Messages) -> tuple[tuple[Said, ...], str]:
+    """Programs that find no driver in a container whose command line asked for no GPUs, or whose prompt shows it."""
+    started = messages.named("shell-starts-container", "apptainer-started")
+    asked = messages.named("shell-asks-for-gpus")
+    prompt = messages.named("shell-container-prompt")
+    building = messages.named("shell-builds-image")
+    lost = tuple(one for one in messages.said if _finds_no_driver(one))
+    if started and not asked:
+        lost += tuple(one for one in messages.said if _insufficient(one))
+        told = "a program finds no driver in a container that was started without GPUs"
+        return ((*lost, *started[:1]), told) if lost else ((), "")
+    if building and lost and not started:
+        return (*lost, *building[:1]), "a step of an image's build finds no driver: while it is built no GPU is given"
+    if prompt and lost:
+        return (*lost, *prompt[:1]), "a program finds no driver in this container: the engine has brought none in"
+    return (), ""
+
+
+def _finds_no_driver(one: Said) -> bool:
+    if any(words in one.text for words in _ON_THE_HOST):
+        return False
+    return one.message.name == "program-finds-no-driver" or one.message.proves in (
+        "libcuda-missing",
+        "nvml-library-missing",
+    )
+
+
+def _insufficient(one: Said) -> bool:
+    """Error 35, which CUDA gives for a driver that is too old and also where there is no libcuda at all."""
+    return one.message.proves == "driver-too-old-for-cuda" and "insufficient for cuda runtime" in one.text.lower()
+
+
+_WITH_GPUS = Remedy(
+    summary="start the container with its GPUs and with both capabilities",
+    commands=(
+        "docker run --rm --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility IMAGE nvidia-smi",
+        "podman run --rm --device nvidia.com/gpu=all IMAGE nvidia-smi",
+    ),
+    prediction="the engine then brings in nvidia-smi, libnvidia-ml and libcuda; an error instead says what the host"
+    " lacks",
+)
+
+_LOOK = Remedy(
+    summary="if it was started with GPUs, see what the container was given, and whether the host's driver works",
+    commands=("nvidia-smi   # on the host", "docker inspect CONTAINER | grep -E 'DeviceRequests|Runtime|NVIDIA_'"),
+)
+
+_APPTAINER = Remedy(
+    summary="run it on a node that has a GPU and its driver, with --nv",
+    commands=("nvidia-smi   # on the node itself", "apptainer exec --nv IMAGE nvidia-smi"),
+    prediction="on a login node without GPU the message is harmless; in a job ask the scheduler for a GPU. With"
+    " --writable use --writable-tmpfs instead",
+)
+
+_BUILD = Remedy(
+    summary="leave what needs a GPU to the start of the container, or name the architectures so that none is needed",
+    commands=("docker build --build-arg TORCH_CUDA_ARCH_LIST='8.0;9.0' .   # with ARG TORCH_CUDA_ARCH_LIST in it",),
+    prediction="only where nvidia is Docker's default runtime (default-runtime in daemon.json), and with the classic"
+    " builder (DOCKER_BUILDKIT=0), does a build see the GPU",
+)
+
+_EMPTY = Remedy(
+    summary="remove the empty files from the image, or build it anew from its Dockerfile",
+    commands=("find /usr/lib /usr/lib64 -name 'lib*nvidia*' -empty -o -name 'libcuda.so*' -empty",),
+    prediction="they are mount points that docker commit kept; a container with GPUs mounts the host's files over them"
+    " only where the release is the same",
+)
+
+
+@check("container-devices-revoked", area="container")
+def a_running_container_keeps_its_devices(messages: Messages) -> Iterator[Finding]:
+    """No message says that a running container has lost its GPUs."""
+    said = _said.about(messages, "container-devices-revoked")
+    beside = messages.named("shell-daemon-reload", "nodes-not-permitted")
+    yield _said.finding(
+        said,
+        "container-devices-revoked",
+        kind=FindingClass.ENVIRONMENT,
+        detail="systemd wrote the device rules of the container's cgroup anew, at a daemon-reload or an update of a"
+        " package, and does not know the GPUs that the toolkit had allowed behind its back. On a host and not in a"
+        " container, the kernel log says why.",
+        remedies=(_RESTART, _KEEP, _CGROUPFS),
+        explains=frozenset({"no-cuda-device", "gpu-init-failed"}),
+        layers=(Layer.NVML,),
+        beside=_said.evidence(beside),
+    )
+
+
+_RESTART = Remedy(
+    summary="restart the container; a running one does not get its devices back",
+    commands=("docker restart CONTAINER", "kubectl delete pod POD   # its controller starts it anew"),
+    risk=Risk.DISRUPTIVE,
+    prediction="it has its GPUs again, until the next daemon-reload",
+)
+
+_KEEP = Remedy(
+    summary="start it so that the engine itself, and so systemd, knows the devices: by CDI",
+    commands=(
+        "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+        "docker run --device nvidia.com/gpu=all IMAGE nvidia-smi",
+    ),
+    risk=Risk.DISRUPTIVE,
+    needs_root=True,
+    prediction="a daemon-reload then keeps them; the links that runc needs for it:"
+    " sudo nvidia-ctk system create-dev-char-symlinks --create-all",
+)
+
+_CGROUPFS = Remedy(
+    summary='or let Docker manage cgroups itself: "exec-opts": ["native.cgroupdriver=cgroupfs"] in'
+    " /etc/docker/daemon.json",
+    commands=("docker info | grep -i cgroup", "sudo systemctl restart docker"),
+    risk=Risk.DISRUPTIVE,
+    needs_root=True,
+    prediction="not on a Kubernetes node, where the kubelet and the engine must use the same driver",
+)
+
+
+@check("container-library-mismatch", area="container")
+def the_image_carries_no_driver(messages: Messages) -> Iterator[Finding]:
+    """No message says that a container's image has driver files of its own."""
+    said = messages.proving("container-library-mismatch")
+    if said:
+        yield _baked_in(said)
+        return
+    inside = messages.named("nvml-version-mismatch")
+    host = messages.named("cli-version-mismatch", "ctk-mismatch", "nvrm-api-mismatch")
+    if not inside or host or not messages.named(*_CONTAINER_IN_SIGHT) or not messages.named("smi-works"):
+        raise NotApplicable("no message in the text tells of it")
+    works = messages.named("smi-works")[0]
+    yield _baked_in(
+        (*inside, works),
+        title=f"a container's libnvidia-ml does not fit the kernel module, while nvidia-smi {works.groups['smi']} works"
+        " outside it",
+        confidence=Confidence.LIKELY,
+    )
+
+
+def _baked_in(said: tuple[Said, ...], title: str = "", confidence: Confidence | None = None) -> Finding:
+    return _said.finding(
+        said,
+        "container-library-mismatch",
+        title=title,
+        confidence=confidence,
+        detail="A driver package was installed when the image was built, often as a dependency, or the image was saved"
+        " from a container that had the host's files in it.",
+        remedies=(
+            Remedy(
+                summary="find the driver's packages in the image, and build it without them",
+                commands=(
+                    "docker run --rm IMAGE sh -c \"dpkg -l | grep -E 'libnvidia-|libcuda1|nvidia-utils'\"",
+                    'docker run --rm IMAGE sh -c \'find / -xdev -name "libnvidia-ml.so*" -o -name "libcuda.so*"\'',
+                ),
+                prediction="files that no package owns were mount points or copies: delete them in the Dockerfile",
+            ),
+            Remedy(
+                summary="start the container anew, so that the engine brings in the host's present files",
+                commands=("docker run --rm --gpus all IMAGE nvidia-smi",),
+                prediction="this is enough where the container is older than the host's driver upgrade",
+            ),
+        ),
+        explains=frozenset({"libcuda-mismatch", "gpu-init-failed", "no-cuda-device"})
+        | (frozenset({"driver-library-mismatch"}) if title else frozenset()),
+        layers=(Layer.NVML, Layer.LIBCUDA),
+    )

@@ -1,0 +1,187 @@
+"""A mismatch of kernel module and libraries that somebody was told of: by NVML, by the kernel log, by a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nvdiag.checks import _evidence, _remedies, _said
+from nvdiag.engine import check
+from nvdiag.facts.libraries import DriverLibraries, Kind
+from nvdiag.facts.messages import Messages, Said
+from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
+from nvdiag.facts.modules import LoadedDriver
+from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy
+from nvdiag.model.unknown import Unknown
+from nvdiag.model.versions import DriverRelease
+
+AT_BOOT = 60.0
+"""Seconds since boot. A mismatch that is there so soon was made by no upgrade since: this boot loaded the module."""
+
+CONSEQUENCES = frozenset(
+    {
+        "libcuda-mismatch",
+        "cuda-compat-unsupported",
+        "gpu-init-failed",
+        "driver-submodule-mismatch",
+        "no-cuda-device",
+        "driver-not-loaded",
+        "container-runtime-not-configured",
+        "fabric-manager-mismatch",
+        "fabric-manager-not-running",
+        "uvm-not-loaded",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The two releases as far as they are known; `library` may be cut to two numbers, as nvidia-smi cuts it."""
+
+    module: DriverRelease | None
+    library: DriverRelease | None
+
+    @property
+    def in_words(self) -> str:
+        module, library = self.module or "of another release", self.library or "not of it"
+        return f"the loaded kernel module is {module}, the driver's libraries are {library}"
+
+
+@check("driver-library-mismatch", "driver-disk-mismatch", area="driver")
+def no_mismatch_is_told_of(
+    messages: Messages,
+    loaded: LoadedDriver | Unknown,
+    libraries: DriverLibraries | Unknown,
+    disk: RunningKernelModule | Unknown,
+    following: NextBootModule | Unknown,
+    surroundings: Surroundings,
+    distribution: Distribution | Unknown,
+    packages: DriverPackages | Unknown,
+) -> Iterator[Finding]:
+    """Neither NVML nor the kernel module refuses the other for its release."""
+    said = _said.about(messages, "driver-library-mismatch")
+    sides = _sides(said, loaded, libraries, messages)
+    beside = (
+        *(_evidence.of_loaded(loaded, Unknown("")) if isinstance(loaded, LoadedDriver) else ()),
+        *_library_evidence(libraries),
+        *_evidence.of_disk(following, disk),
+    )
+    why_disk = _why_disk(said, sides, disk)
+    if why_disk:
+        yield _disk(said, sides, why_disk, beside, _repair(disk, sides, packages, distribution))
+    else:
+        yield _memory(said, sides, beside, following, disk)
+
+
+def _sides(
+    said: tuple[Said, ...], loaded: LoadedDriver | Unknown, libraries: DriverLibraries | Unknown, messages: Messages
+) -> _Sides:
+    """The releases: what the kernel module itself says of both, else what else the text shows of each."""
+    both = [one.groups for one in said if "module" in one.groups and "client" in one.groups]
+    if both:
+        return _Sides(DriverRelease.or_none(both[-1]["module"]), DriverRelease.or_none(both[-1]["client"]))
+    module = loaded.release if isinstance(loaded, LoadedDriver) else None
+    if module is None:
+        told = [one.groups["release"] for one in messages.named("nvrm-loading") if "release" in one.groups]
+        module = DriverRelease.or_none(told[-1]) if told else None
+    named = [one.groups["library"] for one in said if "library" in one.groups]
+    library = DriverRelease.or_none(named[-1]) if named else None
+    if isinstance(libraries, DriverLibraries):
+        full = next((copy.release for copy in libraries.taken if copy.kind is Kind.DRIVER and copy.release), None)
+        library = full if full is not None and full != module else library
+    return _Sides(module, library)
+
+
+def _library_evidence(libraries: DriverLibraries | Unknown) -> Iterator[Evidence]:
+    if isinstance(libraries, DriverLibraries):
+        yield from (_evidence.of_library(copy) for copy in libraries.taken if copy.release is not None)
+
+
+def _why_disk(
+    said: tuple[Said, ...], sides: _Sides, disk: RunningKernelModule | Unknown
+) -> tuple[Confidence, str] | None:
+    """Why a reboot will not help: the module on disk is the old one, or this very boot loaded it."""
+    on_disk = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
+    if on_disk is not None and sides.module is not None and on_disk == sides.module and sides.library is not None:
+        return Confidence.CERTAIN, f"The module on disk for {disk.kernel} is {on_disk}, too."  # type: ignore[union-attr]
+    soon = [one.since_boot for one in said if one.since_boot is not None]
+    if soon and min(soon) < AT_BOOT:
+        return (
+            Confidence.LIKELY,
+            f"It was refused {min(soon):.0f} s after the boot: no upgrade came between, so this boot itself loaded a"
+            " module that does not fit (an old one on disk, or a copy in the initramfs or the image).",
+        )
+    return None
+
+
+def _repair(
+    disk: RunningKernelModule | Unknown,
+    sides: _Sides,
+    packages: DriverPackages | Unknown,
+    distribution: Distribution | Unknown,
+) -> tuple[Remedy, ...]:
+    if isinstance(disk, RunningKernelModule) and sides.library is not None:
+        return _remedies.repair_disk(distribution, packages, disk.file, disk.kernel, sides.library)
+    return (
+        Remedy(
+            summary="find which module this kernel loads, and what is installed",
+            commands=("modinfo nvidia | grep -E '^(filename|version)'", "dkms status", "uname -r"),
+            prediction="the module on disk must be of the libraries' release before a reboot or a reload helps",
+        ),
+    )
+
+
+def _disk(
+    said: tuple[Said, ...],
+    sides: _Sides,
+    why: tuple[Confidence, str],
+    beside: tuple[Evidence, ...],
+    remedies: tuple[Remedy, ...],
+) -> Finding:
+    return _said.finding(
+        said,
+        "driver-disk-mismatch",
+        title=f"{sides.in_words}, and a reboot alone does not help",
+        detail=why[1],
+        confidence=why[0],
+        beside=beside,
+        remedies=remedies,
+        explains=CONSEQUENCES | {"driver-library-mismatch", "gsp-firmware-missing"},
+        layers=(Layer.LOADED_MODULE, Layer.NEXT_BOOT_MODULE, Layer.NVML),
+    )
+
+
+def _memory(
+    said: tuple[Said, ...],
+    sides: _Sides,
+    beside: tuple[Evidence, ...],
+    following: NextBootModule | Unknown,
+    disk: RunningKernelModule | Unknown,
+) -> Finding:
+    known = sides.module is not None and sides.library is not None
+    on_disk = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
+    if on_disk is not None and sides.library is not None and on_disk.starts_with(sides.library):
+        prediction = f"a reboot will fix it if this kernel boots again: its module on disk is {on_disk}"
+    elif isinstance(following, NextBootModule) and sides.library is not None:
+        prediction = _remedies.reboot_prediction(following, sides.library)
+    else:
+        prediction = (
+            "it helps if the module on disk for the kernel that boots next is of the libraries' release;"
+            " `modinfo -F version nvidia` tells for the running one"
+        )
+    return _said.finding(
+        said,
+        "driver-library-mismatch",
+        title=sides.in_words if known else "the loaded kernel module and the driver's libraries are different releases",
+        detail="Packages were upgraded while the old module stayed in memory, or another copy of the libraries is in"
+        " front. Programs that opened the old libraries before go on working.",
+        beside=beside,
+        remedies=(
+            Remedy(summary="see both sides", commands=("cat /proc/driver/nvidia/version", "modinfo -F version nvidia")),
+            _remedies.reboot(prediction),
+        ),
+        explains=CONSEQUENCES,
+        layers=(Layer.LOADED_MODULE, Layer.NVML, Layer.LIBCUDA),
+    )

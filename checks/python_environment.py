@@ -1,0 +1,164 @@
+"""Python packages against each other and against the driver, by lists that pip, conda and torch print."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from nvdiag.engine import check
+from nvdiag.facts.answers import DriverCuda
+from nvdiag.facts.messages import Messages
+from nvdiag.facts.python_packages import PythonPackages, TorchBuild, TorchEnvironment
+from nvdiag.facts.smi_report import SmiReport
+from nvdiag.facts.toolkits import Toolkits
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
+from nvdiag.model.text import listed
+from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.versions import CudaVersion
+
+_PICK_A_BUILD = Remedy(
+    summary="install a build for the CUDA version that the driver supports, from the index of that build",
+    commands=("nvidia-smi | grep 'CUDA Version'", "python3 -c 'import torch; print(torch.__version__)'"),
+    prediction="PyTorch's installation page names the index of each build; uninstall torch first, else pip keeps it",
+)
+
+
+@check("framework-cpu-only", area="frameworks")
+def pytorch_is_built_with_cuda(
+    torch: TorchBuild,
+    smi: SmiReport | Unknown,
+    toolkits: Toolkits | Unknown,
+    environment: TorchEnvironment | Unknown,
+    messages: Messages | Unknown,
+) -> Iterator[Finding]:
+    """PyTorch is built with CUDA where somebody wants it."""
+    if not torch.cpu_only:
+        return
+    wanted = [
+        *(["nvidia-smi was asked"] if isinstance(smi, SmiReport) else []),
+        *(["a toolkit is installed"] if isinstance(toolkits, Toolkits) and toolkits.found else []),
+        *(["torch's collect_env was run"] if isinstance(environment, TorchEnvironment) else []),
+        *(["a message tells of CUDA"] if isinstance(messages, Messages) and messages.said else []),
+        *(["its CUDA version was asked for"] if torch.source == "the list of Python packages" else []),
+    ]
+    yield Finding(
+        id="framework-cpu-only",
+        severity=Severity.ERROR if wanted else Severity.INFO,
+        confidence=Confidence.CERTAIN if wanted else Confidence.LIKELY,
+        title=f"the installed PyTorch, {torch.version}, is a build without CUDA",
+        detail="torch.cuda.is_available() is False with it on every machine, whatever driver and toolkit are there.",
+        evidence=(
+            Evidence(source=torch.source, excerpt=f"torch {torch.version}"),
+            *(Evidence(source="wanted", excerpt=word) for word in wanted[:1]),
+        ),
+        remedies=(_PICK_A_BUILD,),
+        explains=frozenset({"no-cuda-device", "toolkit-framework-mismatch"}),
+    )
+
+
+@check("driver-too-old-for-cuda", area="cuda")
+def the_driver_supports_pytorchs_cuda(torch: TorchBuild, supported: DriverCuda) -> Iterator[Finding]:
+    """The driver runs the CUDA version that PyTorch was built with."""
+    if torch.cuda is None:
+        raise NotApplicable("the CUDA version of PyTorch's build is not told")
+    needed, there = torch.cuda, supported.version.short
+    if needed.major <= there.major if there.major >= FIRST_MINOR_COMPATIBLE else needed <= there:
+        return
+    yield Finding(
+        id="driver-too-old-for-cuda",
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN if supported.source != "nvidia-smi" else Confidence.LIKELY,
+        title=f"PyTorch is built for CUDA {needed}, the driver supports CUDA {there}",
+        detail="Within one CUDA major (from 11 on) an older driver runs newer builds; across majors it does not.",
+        evidence=(
+            Evidence(source=torch.source, excerpt=f"torch {torch.version}, CUDA {needed}"),
+            Evidence(source=supported.source, excerpt=f"CUDA {supported.version}"),
+        ),
+        remedies=(
+            _PICK_A_BUILD,
+            Remedy(summary=f"or install a driver that supports CUDA {needed}", needs_root=True, reboots=True),
+        ),
+        explains=frozenset({"no-cuda-device"}),
+        layers=(Layer.CUDA_DRIVER,),
+    )
+
+
+FIRST_MINOR_COMPATIBLE = 11
+"""The first CUDA major with minor-version compatibility (NVIDIA's CUDA compatibility guide)."""
+
+
+@check("cudnn-mismatch", area="libraries")
+def jaxlib_meets_its_cudnn(packages: PythonPackages) -> Iterator[Finding]:
+    """The cuDNN wheel is of the version that jaxlib was built for."""
+    for version in packages.of("jaxlib"):
+        built = re.search(r"cudnn(\d)(\d)", version)
+        for name, found in packages.like(r"nvidia-cudnn(-cu\d+)?").items():
+            wrong = [one for one in found if built and one.partition(".")[0] != built[1]]
+            if built and wrong:
+                yield Finding(
+                    id="cudnn-mismatch",
+                    severity=Severity.ERROR,
+                    confidence=Confidence.CERTAIN,
+                    title=f"jaxlib {version} is built for cuDNN {built[1]}.{built[2]}, and {name} is {wrong[0]}",
+                    detail="cuDNN must be of the same major version and at least the minor version of the build.",
+                    evidence=(
+                        Evidence(source="the list of Python packages", excerpt=f"jaxlib {version}"),
+                        Evidence(source="the list of Python packages", excerpt=f"{name} {wrong[0]}"),
+                    ),
+                    remedies=(
+                        Remedy(
+                            summary="install the cuDNN of jaxlib's build, or jax with its own CUDA wheels anew",
+                            commands=(f"pip install '{name}=={built[1]}.{built[2]}.*'", "pip install -U 'jax[cuda12]'"),
+                        ),
+                    ),
+                    kind=FindingClass.ENVIRONMENT,
+                    explains=frozenset({"framework-cuda-mismatch"}),
+                )
+
+
+@check("nccl-mismatch", area="libraries")
+def one_nccl_is_there(packages: PythonPackages, torch: TorchBuild | Unknown) -> Iterator[Finding]:
+    """One NCCL wheel is installed, and it is the one that torch loads."""
+    wheels = packages.like(r"nvidia-nccl-cu\d+")
+    named = [f"{name} {version}" for name, versions in wheels.items() for version in versions]
+    evidence = tuple(Evidence(source="the list of Python packages", excerpt=one) for one in named)
+    reinstall = Remedy(
+        summary="leave one NCCL wheel, that of torch's CUDA major, and install it anew, since both write one folder",
+        commands=("pip list | grep nccl", "pip uninstall -y " + " ".join(sorted(wheels))),
+        prediction="installing torch again brings the wheel that it needs",
+    )
+    if len(wheels) > 1:
+        yield Finding(
+            id="nccl-mismatch",
+            severity=Severity.WARNING,
+            confidence=Confidence.LIKELY,
+            title=f"NCCL wheels of several CUDA majors are installed over each other: {listed(named)}",
+            detail="They put the same file, nvidia/nccl/lib/libnccl.so.2, into site-packages: the last one installed"
+            " is what every program gets.",
+            evidence=evidence,
+            remedies=(reinstall,),
+            kind=FindingClass.ENVIRONMENT,
+        )
+        return
+    said = torch.nccl if isinstance(torch, TorchBuild) else None
+    other = [one for versions in wheels.values() for one in versions if said and not _same(one, said)]
+    if said and other:
+        yield Finding(
+            id="nccl-mismatch",
+            severity=Severity.ERROR,
+            confidence=Confidence.LIKELY,
+            title=f"torch reports NCCL {said}, and the installed wheel is {other[0]}: another copy is in play",
+            detail="torch reports the NCCL that it was built with; where a program loads libnccl.so.2 by its bare name,"
+            " the loader may take a system copy of yet another version.",
+            evidence=(*evidence, Evidence(source="torch.cuda.nccl.version()", excerpt=said)),
+            remedies=(
+                Remedy(summary="see which copies there are", commands=("find / -name 'libnccl.so.*' 2>/dev/null",)),
+                reinstall,
+            ),
+            kind=FindingClass.ENVIRONMENT,
+        )
+
+
+def _same(one: str, other: str) -> bool:
+    short, long = CudaVersion.or_none(one), CudaVersion.or_none(other)
+    return short is None or long is None or short.numbers[:3] == long.numbers[:3]

@@ -1,0 +1,71 @@
+"""Pasted bytes as plain lines: without colours, quoting, markup and what loggers do to newlines."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]{0,40}[ -/]{0,10}[@-~]"  # CSI: colours and cursor movements
+    r"|\x1b\][^\x07\x1b\n]{0,500}(?:\x07|\x1b\\)"  # OSC: titles and links
+    r"|\x1b[PX^_][^\x1b\n]{0,500}\x1b\\"
+    r"|\x1b[ -/]{0,3}[0-~]?"
+)
+_CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127, *range(0x80, 0xA0), 0xFEFF, 0x200B))
+_QUOTES = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0xA0: " ", 0x202F: " ", 0xB4: "'"}
+_QUOTED = re.compile(r"^[ \t]{0,8}>(?!>>)(?:[ \t]{0,3}>(?!>>)){0,8} ?")
+_TAG = re.compile(r"</?(?:details|summary|pre|code|p|b|i|em|strong|br|div|span|kbd|tt)\b[^<>\n]{0,80}>", re.I)
+_ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9a-f]{1,6}|[a-z]{2,8});", re.I)
+
+
+def lines_of(data: bytes) -> list[str]:
+    """The text's lines. Never fails: bytes that are no UTF-8 (or UTF-16 with its mark) are replaced."""
+    text = _decoded(data)
+    if "\x1b" in text:
+        text = _ESCAPES.sub("", text)
+    text = text.replace("\r\n", "\n").translate(_QUOTES)
+    if _CONTROL.search(text):
+        text = text.translate(_CONTROLS)
+    found: list[str] = []
+    for line in text.split("\n"):
+        found += _plain(line) if _UNUSUAL.search(line) else (line.rstrip(),)
+    return found
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\u200b]")
+_UNUSUAL = re.compile(r'^[ \t]{0,8}>|\r|#012|<[a-z/]|&[a-z#]|^\{"', re.I)
+"""What most lines of a long log have not, so that they pass at once."""
+
+
+def _decoded(data: bytes) -> str:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # PowerShell's redirection
+        return data.decode("utf-16", "replace")
+    return data.decode("utf-8", "replace")
+
+
+def _plain(line: str) -> list[str]:
+    """One line as the program printed it; more where a logger had joined several."""
+    line = _QUOTED.sub("", line)
+    line = line.rstrip("\r").rpartition("\r")[2]  # a progress line: what was drawn last stays
+    if line.startswith('{"'):
+        line = _of_json(line)
+    if "<" in line:
+        line = _TAG.sub("", line)
+    if "&" in line and _ENTITY.search(line):
+        line = html.unescape(line)
+    if "#012" in line:  # rsyslog writes a newline so, and a tab as #011
+        return [part.rstrip() for part in line.replace("#011", "\t").split("#012")]
+    return [part.rstrip() for part in line.split("\n")]
+
+
+def _of_json(line: str) -> str:
+    """The words in a line of docker's json-file log, or of another logger that writes an object a line."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    for name in ("log", "message", "msg", "MESSAGE"):
+        if isinstance(entry, dict) and isinstance(entry.get(name), str):
+            return str(entry[name]).rstrip("\n")
+    return line
