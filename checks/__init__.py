@@ -3,5 +3,6 @@
 MODULES = (
     "driver", "mismatch_told", "smi_header", "python_environment", "installation", "device", "libraries", "container",
     "container_start", "container_inside", "cdi", "wsl", "jetson", "cuda", "environment", "engine",
+    "earlier_boots",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

@@ -12,6 +12,9 @@ OLD_XID = "NVRM: Xid (PCI:0000:01:00): 62, 0000(0000) 00000000 00000000"
 LOADING = f"NVRM: loading NVIDIA UNIX x86_64 Kernel Module  {reports.RELEASE}  Fri Jan  3 17:27:14 UTC 2025"
 TAIL_OF_RING = "[ 7827.191123] usb 1-1: new device\n"
 
+BOOTED = reports.file("/proc/modules", "", time="2025-09-13 09:44:11.9 +0000")
+"""An entry of /proc that was made at 09:44, so this boot began no later."""
+
 
 def said(machine: BugReportHost) -> dict[str, str]:
     return {source: text for source, text in machine.texts() if source != "lspci"}
@@ -50,9 +53,9 @@ def test_earlier_boots_are_history() -> None:
     )
     assert "Xid" not in all_said(machine)
     assert [source for source, _ in machine.earlier_texts()] == [
+        "/var/log/kern.log",
         "journalctl -b -1",
         "journalctl -b -2",
-        "/var/log/kern.log",
     ]
 
 
@@ -100,6 +103,23 @@ def test_without_a_journal_the_kernels_clock_cuts_kern_log(ring: str) -> None:
     assert OLD_XID in machine.earlier_texts()[0][1]
 
 
+def test_each_boot_of_kern_log_is_a_text_of_its_own_and_this_boot_is_none_of_them() -> None:
+    three = f"Sep 11 09:44:40 myhost kernel: [   99.1] {XID}\n{KERN_OF_TWO_BOOTS}"
+    machine = reports.host(reports.scan(kern=three), dmesg(f"{reports.DMESG}[   22.1] {XID}\n"))
+    assert [text.count("\n") for _, text in machine.earlier_texts()] == [1, 1]
+    assert all_said(machine).count("Xid") == 1
+
+
+def test_without_the_kernels_clock_a_load_of_the_module_begins_a_boot() -> None:
+    log = "".join(
+        f"2025-09-{day}T09:44:10.1+00:00 myhost kernel: {LOADING}\n"
+        f"2025-09-{day}T09:44:40.1+00:00 myhost kernel: {line}\n"
+        for day, line in ((11, OLD_XID), (12, XID), (13, f"{XID} again"))
+    )
+    machine = reports.host(reports.scan(kern=log), BOOTED, dmesg(reports.DMESG))
+    assert [text.partition("T")[0] for _, text in machine.earlier_texts()] == ["2025-09-11", "2025-09-12"]
+
+
 def test_kern_log_without_the_kernels_clock_cannot_be_cut() -> None:
     machine = reports.host(reports.scan(kern=f"2025-09-13T09:44:40.1+00:00 myhost kernel: {XID}\n"))
     assert "Xid" not in all_said(machine)
@@ -144,8 +164,6 @@ def test_of_a_huge_log_what_the_driver_says_is_kept(monkeypatch: pytest.MonkeyPa
 X_LOG = (
     "[    30.1] (II) Loading /usr/lib/xorg\n[    30.2] (EE) NVIDIA: Failed to initialize the NVIDIA kernel module.\n"
 )
-BOOTED = reports.file("/proc/modules", "", time="2025-09-13 09:44:11.9 +0000")
-"""An entry of /proc that was made at 09:44, so this boot began no later."""
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,10 @@ _SERVICE = re.compile(
     rb"^.{8,80}? (?:nvidia-(?:persistenced|fabricmanager|imex|powerd|modprobe)|nv-fabricmanager)\S{0,20}: "
 )
 _LOADING = re.compile(rb"NVRM: loading NVIDIA UNIX .{0,80}?Kernel Module.{0,20}? {1,4}(\d{3}\.[0-9.]{1,12})")
-_FAULTS = (b"Xid (", b"NVRM: loading ", b"RmInitAdapter failed", b"fallen off the bus")
-_MOST_EARLIER = 4000
+_FAULTS = (b"Xid (", b"RmInitAdapter failed", b"fallen off the bus")
+_MOST_EARLIER, _MOST_BOOTS = 1000, 50
+_MINUTE = 60.0
+_ISO = re.compile(rb"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d{1,9})?([+-]\d\d):?(\d\d) .*", re.S)
 _X_WORDS = (b"(EE)", b"(WW) NVIDIA", b"(II) NVIDIA", b"NVIDIA:", b"NVRM", b"no screens found", b"Fatal server error")
 
 
@@ -89,8 +91,8 @@ class Logs:
             now += self._last_boot_of_files(told)
         for source, lines in [*now, ("dmesg", dmesg)]:
             draft.say(source, lines)
-        self._earlier(draft, told)
         began = _boot_began(draft, ended)
+        self._earlier(draft, told, began)
         for source, (written, log) in self._x.items():
             if written is None or (began is not None and written.seconds >= began):
                 draft.say(source, log.lines())
@@ -104,14 +106,20 @@ class Logs:
             return []
         return list(_new(lines, told))
 
-    def _earlier(self, draft: Draft, told: set[bytes]) -> None:
-        """What other boots' logs say of faults, each line once: it is history, and no state of this boot."""
-        journals = [source for source in self._scanned if _boot_of(source)]
-        files = [source for source in self._scanned if source.startswith("/") and source != "/var/log/dmesg"]
-        known = set(told)
-        for source in (*journals, *files):
-            lines = [line for line in self._scanned[source].lines() if any(word in line for word in _FAULTS)]
-            draft.say_of_earlier_boots(source, list(_new(lines[-_MOST_EARLIER:], known)))
+    def _earlier(self, draft: Draft, told: set[bytes], began: float | None) -> None:
+        """What other boots' logs say of faults, a text a boot: it is history, and no state of this boot.
+
+        A journal's boot stands in a file, too; only within one source each boot is there once.
+        """
+        for source, log in self._scanned.items():
+            if _boot_of(source):
+                draft.say_of_earlier_boots(source, _of_faults(log.lines()))
+            elif source.startswith("/") and source != "/var/log/dmesg":
+                boots = _boots(log.lines())
+                if boots and _is_this_boot(boots[-1], told, began):
+                    boots.pop()
+                for lines in boots[-_MOST_BOOTS:]:
+                    draft.say_of_earlier_boots(source, _of_faults(lines))
 
     def _last_boot_of_files(self, told: set[bytes]) -> Iterator[tuple[str, list[bytes]]]:
         for source, log in self._scanned.items():
@@ -215,16 +223,35 @@ def _of_driver(lines: Iterable[bytes]) -> list[bytes]:
 
 
 def _last_boot(lines: list[bytes]) -> list[bytes]:
-    """The part behind the last place where the kernel's clock goes back; nothing where it has no such clock."""
-    start, before = None, -1.0
-    for number, line in enumerate(lines):
+    """The last boot's part of a log; nothing where the log has no kernel's clock, which alone shows that surely."""
+    boots = _boots(lines)
+    return boots[-1] if boots and any(_clock(line) is not None for line in boots[-1]) else []
+
+
+def _boots(lines: list[bytes]) -> list[list[bytes]]:
+    """A log's parts, one a boot: the kernel's clock goes back, or where there is none, the module is loaded anew."""
+    boots: list[list[bytes]] = []
+    before = -1.0
+    for line in lines:
         seconds = _clock(line)
-        if seconds is None:
-            continue
-        if start is None or seconds + 1 < before:
-            start = number
-        before = seconds
-    return [] if start is None else lines[start:]
+        anew = _LOADING.search(line) is not None if seconds is None else seconds + 1 < before
+        if anew or not boots:
+            boots.append([])
+        boots[-1].append(line)
+        before = -1.0 if seconds is None else seconds
+    return boots
+
+
+def _of_faults(lines: list[bytes]) -> list[bytes]:
+    return [line for line in lines if any(word in line for word in _FAULTS)][-_MOST_EARLIER:]
+
+
+def _is_this_boot(lines: list[bytes], told: set[bytes], began: float | None) -> bool:
+    """Whether a log's last part is the boot that the other logs tell of: by its times, else by its words."""
+    found = full_time(_ISO.sub(rb"\1 \2 \3\4 ", lines[-1][:60]).decode("ascii", "replace"))
+    if found is not None and began is not None:
+        return found.seconds + _MINUTE >= began
+    return any(_words(line) in told for line in lines)
 
 
 def _boot_began(draft: Draft, last_clock: float | None) -> float | None:
