@@ -16,6 +16,7 @@ from nvdiag.host.bugreport import text as texts
 from tests.checks.diagnosing import ids
 from tests.facts.hostile import QUICK
 from tests.scenarios import reports
+from tests.scenarios.reports import but
 
 PLAIN = reports.text(*reports.HEALTHY)
 BLOCKS = tuple(part.encode() for part in (reports.head(), *reports.HEALTHY, reports.END))
@@ -318,6 +319,13 @@ def test_a_gpu_without_a_handle_is_named_by_its_address_and_its_number_on_the_bu
     assert [(one["index"], one["pci"], one["handle"]) for one in devices] == [(1, "0000:0A:00.0", 999)]
 
 
+def test_no_device_for_nvidia_smi_is_no_missing_gpu_where_the_bus_is_not_shown() -> None:
+    sections = but(reports.HEALTHY[-1], reports.smi("No devices were found\n", reports.UNIT))
+    machine = reports.host(*but(reports.lspci(), "", sections))
+    assert "count" not in machine.probe("nvml")
+    assert "no-nvidia-gpu" not in ids(machine)
+
+
 def test_nvidia_smi_that_was_killed_counts_no_gpus() -> None:
     machine = reports.host(reports.smi(reports.QUERY)[:900], end="")
     assert "count" not in machine.probe("nvml")
@@ -334,7 +342,7 @@ TABLE = (
 
 
 def test_the_table_of_later_scripts_stands_in_for_a_section_that_safe_mode_leaves_out() -> None:
-    answer = reports.host(start=reports.head(table=TABLE)).probe("nvml")
+    answer = reports.host(reports.lspci(), start=reports.head(table=TABLE)).probe("nvml")
     assert (answer["driver_version"], answer["count"]) == ("570.172.08", 0)
     with_section = reports.host(reports.smi(reports.QUERY), start=reports.head(table=TABLE)).probe("nvml")
     assert with_section["count"] == 1

@@ -116,14 +116,19 @@ class Report:
     def _finish(self) -> None:
         self._prologue.late()
         self._bus.write(self._draft)
-        self._number_lost_gpus()
+        self._hold_nvml_to_the_bus()
         self._logs.write(self._draft)
         self._draft.document["captured_at"] = iso_date(self._prologue.date, self._draft.latest)
 
-    def _number_lost_gpus(self) -> None:
-        """nvidia-smi names a GPU that it cannot reach by its address alone; NVML counts in the bus's order."""
-        gpus = self._bus.gpus()
-        for device in self.document["probes"].get("nvml", {}).get("devices", ()):
+    def _hold_nvml_to_the_bus(self) -> None:
+        """nvidia-smi names a GPU that it cannot reach by its address alone; NVML counts in the bus's order.
+
+        That it found none says no more than that none answered, where nothing shows what is on the bus.
+        """
+        answer, gpus = self.document["probes"].get("nvml", {}), self._bus.gpus()
+        if answer.get("count") == 0 and not gpus:
+            del answer["count"]
+        for device in answer.get("devices", ()):
             address = device["pci"].lower()[-12:]
             if device["handle"] and address in gpus:
                 device["index"] = gpus.index(address)
