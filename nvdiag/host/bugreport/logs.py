@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from nvdiag.host.bugreport.draft import PER_LINE, Draft, Kept
 from nvdiag.host.bugreport.times import Moment, full_time
 
-WHOLE_LOG = 1 << 21
+WHOLE_LOG = 1 << 20
 """Bytes of a log that are kept as they are; of what follows only lines that speak of NVIDIA's driver."""
-_TAIL = 1 << 19
+_TAIL = 1 << 18
 _MOST_LOGS = 12
 _FROM_START = 2.0
 """Seconds since boot: a dmesg whose first line is not later has lost nothing that matters here."""
