@@ -34,12 +34,17 @@ bench: $(VENV)/made ## how long `nvdiag check` takes, beside its floor and nvidi
 	@rm -rf build && $(VENV)/bench/bin/$(PIP) install . && rm -rf build
 	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/bench/bin/python bench/bench.py $(BENCH_ARGS)
 
-docs: $(VENV)/installed ## write the page of each finding to docs/findings
-	@mkdir -p docs/findings
+docs: $(VENV)/installed ## write the pages of findings and errors to docs/findings and docs/errors
+	@mkdir -p docs/findings docs/errors
 	@for page in checks/pages/*.md; do \
-	    id=$$(basename "$$page" .md); $(BIN)/nvdiag explain "$$id" > "docs/findings/$$id.md" || exit 1; \
+	    id=$$(basename "$$page" .md); \
+	    $(BIN)/nvdiag explain --format markdown "$$id" > "docs/findings/$$id.md" || exit 1; \
+	done
+	@for kind in xid sxid nvml cuda nvidia-smi; do \
+	    $(BIN)/nvdiag explain --format markdown "$$kind" > "docs/errors/$$kind.md" || exit 1; \
 	done
 	@ls docs/findings | wc -l | xargs printf 'docs/findings: %s pages\n'
+	@ls docs/errors | wc -l | xargs printf 'docs/errors: %s pages\n'
 
 wheel: $(VENV)/installed-dev ## build the sdist, and the wheel from it, into dist
 	@rm -rf build dist

@@ -1,8 +1,9 @@
 """What nvdiag can find. One module an area, or a topic of it; each check is a plain function from facts to findings."""
 
 MODULES = (
-    "driver", "mismatch_told", "smi_header", "python_environment", "installation", "device", "libraries", "container",
-    "container_start", "container_inside", "cdi", "wsl", "jetson", "cuda", "environment", "engine",
-    "earlier_boots",
+    "driver", "mismatch_told", "installation", "kernel_modules", "gpu_support", "packages", "device", "gpu_messages",
+    "node_messages", "fabric_messages", "sharing_messages", "xids", "earlier_boots", "memory", "libraries",
+    "smi_header", "container", "container_start", "container_inside", "cdi", "wsl", "jetson", "cuda", "frameworks",
+    "python_environment", "llama", "environment", "visible_devices", "overrides", "processes", "nccl", "engine",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

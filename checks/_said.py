@@ -39,7 +39,7 @@ def finding(
     Unless given, the title is what the first of the surest messages says, and the confidence is the best of theirs.
     `beside` is other evidence, which stands after the messages.
     """
-    sure = [one for one in said if one.message.confidence is Confidence.CERTAIN]
+    sure = [one for one in said if one.message.proves and one.message.confidence is Confidence.CERTAIN]
     best = Confidence.CERTAIN if sure else Confidence.LIKELY
     return Finding(
         id=identifier,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from nvdiag.checks import _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages, Said
+from nvdiag.facts.system import Surroundings
 from nvdiag.model.finding import Confidence, Finding, FindingClass, Layer, Remedy, Risk
 from nvdiag.model.unknown import NotApplicable
 
@@ -117,13 +118,20 @@ _EMPTY = Remedy(
 
 
 @check("container-devices-revoked", area="container")
-def a_running_container_keeps_its_devices(messages: Messages) -> Iterator[Finding]:
+def a_running_container_keeps_its_devices(messages: Messages, surroundings: Surroundings) -> Iterator[Finding]:
     """No message says that a running container has lost its GPUs."""
-    said = _said.about(messages, "container-devices-revoked")
+    said = messages.proving("container-devices-revoked")
     beside = messages.named("shell-daemon-reload", "nodes-not-permitted")
+    inside = messages.named(*_CONTAINER_IN_SIGHT)
+    if not said and (surroundings.container or inside or beside):
+        said = messages.named("nvml-unknown-error")
+    if not said:
+        raise NotApplicable("no message in the text tells of it, and no container is in sight")
     yield _said.finding(
         said,
         "container-devices-revoked",
+        confidence=Confidence.LIKELY,
+        title="a running container may no longer open its GPUs",
         kind=FindingClass.ENVIRONMENT,
         detail="systemd wrote the device rules of the container's cgroup anew, at a daemon-reload or an update of a"
         " package, and does not know the GPUs that the toolkit had allowed behind its back. On a host and not in a"
@@ -131,7 +139,7 @@ def a_running_container_keeps_its_devices(messages: Messages) -> Iterator[Findin
         remedies=(_RESTART, _KEEP, _CGROUPFS),
         explains=frozenset({"no-cuda-device", "gpu-init-failed"}),
         layers=(Layer.NVML,),
-        beside=_said.evidence(beside),
+        beside=_said.evidence((*beside, *inside)),
     )
 
 

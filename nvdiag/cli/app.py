@@ -101,14 +101,25 @@ def list_checks() -> None:
     running.say(running.listing())
 
 
-@app.command()
-@click.argument("what", required=False)
-def explain(what: str | None) -> None:
-    """Explain a finding id; without one, list them.
+@app.command(context_settings={"ignore_unknown_options": True})  # a pasted message may begin with dashes
+@click.argument("what", required=False, nargs=-1)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "json", "markdown"]),
+    default="terminal",
+    help="Form of the page.",
+)
+def explain(what: tuple[str, ...], form: str) -> None:
+    """Explain a finding, an error or a message: what it means, and what to do.
 
-    The page says what the finding means, its causes, and what to do.
+    WHAT is a finding id, "xid 79", "sxid 12028", "cuda 803", "nvml 18",
+    "nvidia-smi 9", an error's name, or a pasted message in quotes. "xid" and the
+    like list all of a kind; nothing lists everything.
     """
-    running.say(running.explanation(what))
+    from nvdiag.cli import explaining
+
+    running.say(explaining.explanation(" ".join(what) if what else None, form))
 
 
 @app.command()

@@ -265,15 +265,3 @@ def listing() -> str:
     for plugin in choice.broken:
         click.echo(printable(f"nvdiag: the plug-in {plugin.name} could not be imported: {plugin.error}"), err=True)
     return "\n".join(lines) + "\n"
-
-
-def explanation(what: str | None) -> str:
-    """The page of a finding id, or the list of ids with their summaries. Exit 2 for an unknown id."""
-    from nvdiag.knowledge import pages
-
-    if what is None:
-        return "".join(f"{page.id}\n    {page.summary}\n" for page in map(pages.page, pages.page_ids()) if page)
-    page = pages.page(what)
-    if page is None:
-        _unknown_name(what, pages.page_ids(), "page for", "`nvdiag explain` lists them all")
-    return page.body

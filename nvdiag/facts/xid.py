@@ -1,4 +1,4 @@
-"""One Xid line of the kernel log, taken apart. What the number means is not said here."""
+"""One Xid or SXid line of the kernel log, taken apart. What the number means is not said here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,21 @@ from nvdiag.facts.pci import normal_address
 from nvdiag.model.unknown import ParseError
 
 _XID = re.compile(
-    r"NVRM: Xid \((?P<where>[^()\n]{1,60})\):? ?(?P<number>[0-9]{1,4})\b[,:]?[ \t]{0,9}(?P<rest>[^\n]{0,4000})"
+    r"\bXid \((?P<where>[^()\n]{1,60})\):? ?(?P<number>[0-9]{1,4})\b[,:]?[ \t]{0,9}(?P<rest>[^\n]{0,4000})"
+)
+_WITHOUT_PLACE = re.compile(r"\bNVRM: Xid (?P<number>[0-9]{1,4})\b[,:]?[ \t]{0,9}(?P<rest>[^\n]{0,4000})")
+_DEVICE_PLUGIN = re.compile(r"XidCriticalError: Xid=(?P<number>[0-9]{1,4})(?: on Device=(?P<where>[\w.:-]{1,80}))?")
+_EXPORTER = re.compile(r"DCGM_FI_DEV_XID_ERRORS\{(?P<labels>[^{}\n]{1,2000})\} (?P<number>[1-9][0-9]{0,3})(?![0-9.])")
+_BUS_ID = re.compile(r'pci_bus_id="([0-9A-Fa-f:.]{1,20})"')
+_GPU = re.compile(r'(?:UUID|gpu)="([\w-]{1,60})"')
+_PREVIOUS = re.compile(r"caused by previous Xid ([0-9]{1,4})", re.IGNORECASE)
+_RECOVERY = re.compile(
+    r"recovery action changed\b.{0,40}?\bto (?:0x[0-9A-Fa-f]{1,4} )?\(?([A-Za-z0-9][\w -]{0,40})", re.IGNORECASE
+)
+_SXID = re.compile(
+    r"(?P<switch>nvidia-nvswitch[0-9]{0,4}): SXid \((?:PCI:)?(?P<where>[^()\n]{1,60})\): (?P<number>[0-9]{4,6})\b,?"
+    r"[ \t]{0,9}(?:(?P<severity>Fatal|Non-fatal),?[ \t]{0,9})?(?P<rest>[^\n]{0,2000})",
+    re.IGNORECASE,
 )
 _ADDRESS = re.compile(r"(?:PCI:)?([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2})(\.[0-7])?(?![^\s])")
 _INSTANCE = re.compile(r"GPU-I:([0-9]{1,4})")
@@ -35,17 +49,58 @@ class XidLine:
     name: str | None
     rest: str
 
+    @property
+    def previous(self) -> int | None:
+        """The Xid that an Xid 45 names as its cause (drivers since 2025)."""
+        found = _PREVIOUS.search(self.rest)
+        return int(found[1]) if found else None
+
+    @property
+    def recovery(self) -> str | None:
+        """What an Xid 154 says that the GPU now needs, such as "GPU Reset Required" or "None"."""
+        found = _RECOVERY.search(self.rest)
+        return found[1].strip() if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SxidLine:
+    """An SXid as the driver wrote it. `switch` is the NVSwitch's name, `address` its PCI address where it is one.
+
+    `fatal` is None for the lines of raw data that follow the one in words.
+    """
+
+    switch: str
+    address: str | None
+    number: int
+    fatal: bool | None
+    rest: str
+
+
+def parse_sxid(line: str) -> SxidLine:
+    """A line such as `nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 12028, Non-fatal, Link 32 egress …`. ParseError."""
+    found = _SXID.search(line)
+    if not found:
+        raise ParseError("no SXid of the NVIDIA driver in this line")
+    return SxidLine(
+        switch=found["switch"],
+        address=_address(found["where"].strip()),
+        number=int(found["number"]),
+        fatal=found["severity"].lower() == "fatal" if found["severity"] else None,
+        rest=found["rest"].strip(),
+    )
+
 
 def parse_xid(line: str) -> XidLine:
     """A line such as `NVRM: Xid (PCI:0000:5f:00): 79, pid=8828, GPU has fallen off the bus.` ParseError.
 
     Whatever dmesg, journald or syslog put before it is passed over. Forms: with and without `PCI:` (before about 2013),
     pid and name given, as '<unknown>', or missing (before 460, and for Xids of no process); the MIG form is written in
-    the driver's published Xid documentation of contained errors.
+    the driver's published Xid documentation of contained errors. What NVIDIA's device plugin for Kubernetes and
+    dcgm-exporter say of an Xid is read too: they have no words of the driver.
     """
     found = _XID.search(line)
     if not found:
-        raise ParseError("no Xid of the NVIDIA driver in this line")
+        return _reported(line)
     where, rest = found["where"].strip(), found["rest"].strip()
     instance = _INSTANCE.search(where)
     pid, rest = _process(_PID, "pid", rest)
@@ -57,6 +112,29 @@ def parse_xid(line: str) -> XidLine:
         number=int(found["number"]),
         pid=int(pid) if pid else None,
         name=name,
+        rest=rest,
+    )
+
+
+def _reported(line: str) -> XidLine:
+    """An Xid as people shorten it, as the device plugin writes it, or as dcgm-exporter counts it (the last Xid)."""
+    where, rest = "", ""
+    if found := _WITHOUT_PLACE.search(line):
+        rest = found["rest"].strip()
+    elif found := _DEVICE_PLUGIN.search(line):
+        where = found["where"] or ""
+    elif found := _EXPORTER.search(line):
+        place = _BUS_ID.search(found["labels"]) or _GPU.search(found["labels"])
+        where = place[1] if place else ""
+    else:
+        raise ParseError("no Xid of the NVIDIA driver in this line")
+    return XidLine(
+        where=where,
+        address=_address(where),
+        instance=None,
+        number=int(found["number"]),
+        pid=None,
+        name=None,
         rest=rest,
     )
 

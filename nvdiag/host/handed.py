@@ -32,7 +32,7 @@ def host_of(data: bytes, name: str) -> Host:
     """The machine that an input tells of. Unreadable where it is nothing that nvdiag reads."""
     try:
         data = unpacked(data, name)
-        if b'"nvdiag_snapshot"' in data[: 1 << 20] or (data[:1] == b"{" and b'"nvdiag_snapshot"' in data):
+        if data[:64].lstrip()[:1] == b"{" and b'"nvdiag_snapshot"' in data:
             return parse(data, name)
     except NotASnapshot as error:
         raise Unreadable(str(error)) from error

@@ -73,6 +73,13 @@ class Row:
             raise self.wrong(f"{column} is no whole number: {value!r}")
         return value
 
+    def flag(self, column: str) -> bool:
+        """True or false."""
+        value = self._value(column)
+        if not isinstance(value, bool):
+            raise self.wrong(f"{column} is neither true nor false: {value!r}")
+        return value
+
     def texts(self, column: str) -> tuple[str, ...]:
         """A list of texts, in its order; none of them empty or there twice, the list may be empty."""
         value = self._value(column)

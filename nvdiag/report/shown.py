@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.boot import NextBootKernel
+from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
@@ -23,7 +24,7 @@ from nvdiag.model.unknown import Unknown
 SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, VersionFile, NextBootKernel,
     NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer, CudaAnswer,
-    DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
+    DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages, KernelLog,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

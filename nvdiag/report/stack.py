@@ -24,13 +24,14 @@ from nvdiag.report.shown import fact
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One layer. `release` is what neighbours of the driver's stack are compared by; `mark` is ok, bad, unsure, …"""
+    """One layer. `release` is what neighbours are compared by; `mark` is ok, bad, …; `told` False: not known."""
 
     layer: Layer
     value: str
     source: str = ""
     release: str | None = None
     mark: str = "none"
+    told: bool = True
 
 
 def rows(diagnosis: Diagnosis) -> list[Row]:
@@ -62,8 +63,8 @@ def _marked(row: Row, diagnosis: Diagnosis) -> Row:
 
 def _unsure(layer: Layer, why: Unknown) -> Row:
     if isinstance(why, NotApplicable):
-        return Row(layer=layer, value=f"not looked at: {why}", mark="skipped")
-    return Row(layer=layer, value=f"cannot tell: {why}", mark="unsure")
+        return Row(layer=layer, value=f"not looked at: {why}", mark="skipped", told=False)
+    return Row(layer=layer, value=f"cannot tell: {why}", mark="unsure", told=False)
 
 
 def _gpus(facts: Mapping[type[object], object]) -> Iterator[Row]:

@@ -90,7 +90,7 @@ def _stack(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
     before: Row | None = None
     shown = rows(diagnosis)
     if diagnosis.source.kind == "paste":  # a text shows little of a machine: only what it shows is drawn
-        shown = [row for row in shown if row.mark not in ("unsure", "skipped")]
+        shown = [row for row in shown if row.told and row.mark != "skipped"]
     for row in shown:
         if row.release and before and before.release and row.release != before.release:
             yield Text("  ≠" if look.unicode else "  #", style="bold red")

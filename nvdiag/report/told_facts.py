@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.report.asks import question
+from nvdiag.report.logged import logged_xids
 from nvdiag.report.shown import fact
 
 Json = Any
@@ -23,6 +25,7 @@ def told(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "frameworks": _frameworks(fact(facts, TorchBuild)),
         "python_packages": _packages(fact(facts, PythonPackages)),
         "messages": _messages(fact(facts, Messages)),
+        "xids": _xids(fact(facts, KernelLog)),
     }
 
 
@@ -39,6 +42,10 @@ def open_question(diagnosis: Diagnosis) -> Json:
 
 def _why(unknown: Unknown) -> dict[str, Json]:
     return {"not_applicable" if isinstance(unknown, NotApplicable) else "unknown": str(unknown)}
+
+
+def _xids(log: KernelLog | Unknown) -> Json:
+    return _why(log) if isinstance(log, Unknown) else logged_xids(log.xids)
 
 
 def _smi(smi: SmiReport | Unknown) -> Json:

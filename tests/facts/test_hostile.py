@@ -15,7 +15,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nvdiag.cli import running
-from nvdiag.facts import answers, boot, libraries, modules, packages, pci, smi, system, toolkits, xid
+from nvdiag.facts import (
+    answers,
+    boot,
+    kernel_log,
+    libraries,
+    modules,
+    packages,
+    pci,
+    recognised,
+    smi,
+    smi_query,
+    system,
+    toolkits,
+    xid,
+)
 from nvdiag.host import modinfo, snapshot
 from nvdiag.host.snapshot import NotASnapshot, SnapshotHost
 from nvdiag.model.diagnosis import Diagnosis, Status
@@ -27,6 +41,9 @@ LDCONFIG = "\tlibcuda.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libcuda.so.1\
 DPKG = "ii  nvidia-driver-570-open 570.172.08-0ubuntu0.24.04.1\nrc  libcuda1 1\n"
 NOTE = '{"CUDA Compat": 1, "Driver": ["535", "550"]}'
 GRUBENV = "# GRUB Environment Block\nsaved_entry=Ubuntu, with Linux 6.8.0-85-generic\n####"
+HEALTH = (
+    "GPU 00000000:07:00.0\n  Remapped Rows\n    Pending  : Yes\n  ECC Errors\n  Aggregate\n DRAM Uncorrectable : 2\n"
+)
 MODINFO = "filename: /a/nvidia.ko\nversion:  570.172.08\nlicense:  Dual MIT/GPL\n"
 
 PARSERS: tuple[tuple[Callable[[str], object], tuple[str, ...]], ...] = (
@@ -44,6 +61,10 @@ PARSERS: tuple[tuple[Callable[[str], object], tuple[str, ...]], ...] = (
     (pci.normal_address, ("00000000:01:00.0",)),
     (smi.parse_smi_header, ()),
     (xid.parse_xid, ()),
+    (xid.parse_sxid, ("nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 28006, Non-fatal, Link 46 MC TS (First)",)),
+    (lambda text: kernel_log.xids_in(text, "log"), ()),
+    (lambda text: list(smi_query.health_lines(text, "query")), (HEALTH,)),
+    (recognised.recognised, ()),
     (modinfo.parse_listing, (MODINFO,)),
     (lambda text: modinfo.parse_section(text.encode("utf-8", "surrogatepass")), ("version=570.1\0license=NVIDIA",)),
 )

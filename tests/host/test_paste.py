@@ -138,7 +138,10 @@ def test_what_is_not_in_the_text_is_not_recorded() -> None:
 
 def test_all_words_are_kept_as_messages_with_the_command_that_printed_them() -> None:
     host = host_of("it broke\n$ sudo dmesg | grep NVRM\nNVRM: something new\n")
-    assert host.texts() == (("pasted text", "it broke"), ("dmesg", "NVRM: something new\n"))
+    assert host.texts() == (
+        ("pasted text", "it broke"),
+        ("dmesg", "$ sudo dmesg | grep NVRM\nNVRM: something new\n"),
+    )
 
 
 def test_a_table_is_nvidia_smis_with_and_without_its_command() -> None:

@@ -30,6 +30,11 @@ def troubled(answer: Mapping[str, Any]) -> Tree:
     return machines.ubuntu_dkms(WELL).but(probes={name: dict(answer) for name in PROBES})
 
 
+KERNEL_LOG = """
+[   12.500000] NVRM: Xid (PCI:0000:3b:00): 31, pid=4711, name=python3, Ch 00000008, intr 00000000. MMU Fault
+[   14.250000] NVRM: Xid (PCI:0000:3b:00): 31, pid=4711, name=python3, Ch 00000009, intr 00000000. MMU Fault
+NVRM: Xid (0000:5e:00): 119, Timeout after 6s of waiting for RPC response from GPU1 GSP!
+"""
 HUNG = {"error": "hung", "stage": "nvmlInit", "state": "D", "left_behind": True, "silent_seconds": 10.2}
 SLOW = {"error": "hung", "stage": "nvmlInit", "state": "S", "left_behind": False, "silent_seconds": 2.0}
 CRASHED = {"error": "crashed", "stage": "dlopen libnvidia-ml.so.1", "signal": "SIGBUS"}
@@ -48,6 +53,7 @@ MACHINES: Mapping[str, Callable[[], Host]] = {
     "every probe hung": lambda: troubled(HUNG).host(),
     "every probe crashed": lambda: troubled(CRASHED).host(),
     "an empty snapshot": lambda: SnapshotHost({"nvdiag_snapshot": 1, "captured_at": ""}, "empty.json"),
+    "a kernel log": lambda: SnapshotHost({"nvdiag_snapshot": 1, "captured_at": "", "messages": [KERNEL_LOG]}, "a log"),
     "a toolkit": lambda: (
         machines.ubuntu_dkms(WELL)
         .but(

@@ -221,3 +221,15 @@ def test_what_could_not_be_read_is_a_reason_and_never_a_value() -> None:
     without = as_document(diagnosed(MACHINES["module not loaded"]()))["facts"]
     assert list(without["driver"]["version_file"]) == ["not_applicable"]
     assert without["driver"]["modules"] == {}
+
+
+def test_xids_are_counted_by_gpu_and_process() -> None:
+    xids = as_document(diagnosed(MACHINES["a kernel log"]()))["facts"]["xids"]
+    shown = [
+        (one["number"], one["address"], one["pid"], one["name"], one["count"], one["first_since_boot"]) for one in xids
+    ]
+    assert shown == [(31, "0000:3b:00.0", 4711, "python3", 2, 12.5), (119, "0000:5e:00.0", None, None, 1, None)]
+    assert [one["last_since_boot"] for one in xids] == [14.25, None]
+    assert {one["source"] for one in xids} == {"message"}
+    without = as_document(diagnosed(MACHINES["healthy"]()))["facts"]["xids"]
+    assert list(without) == ["not_applicable"]

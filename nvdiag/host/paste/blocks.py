@@ -48,6 +48,9 @@ _KNOWN = _SURE | frozenset({
 })  # fmt: skip
 """Programs that a `#` prompt may stand before: other words there are a heading or a comment."""
 
+_BARE = _SURE | {"cat", "ls", "tail", "head", "python", "python3", "pip", "pip3", "conda"}
+"""Programs of which a command line without a prompt is looked for."""
+
 _FLAGS = re.compile(r"^(?:-|/|~|\.|\||>|&|;|\d|status$|nvidia|query$|list$|devices$|info$)")
 
 
@@ -81,15 +84,24 @@ class Command:
 
 @dataclass(slots=True)
 class Block:
-    """What followed a command, or stood without one. `whole` is True where the next command shows that it had ended."""
+    """What followed a command, or stood without one. `whole` is True where the next command shows that it had ended.
+
+    `heading` is the line that the command stood in, with its prompt.
+    """
 
     command: Command | None
     lines: list[str] = field(default_factory=list)
     whole: bool = False
+    heading: str = ""
 
     @property
     def text(self) -> str:
         return "\n".join(self.lines)
+
+    @property
+    def words(self) -> str:
+        """All that was written: the command line, and what came back."""
+        return f"{self.heading}\n{self.text}" if self.heading else self.text
 
 
 def blocks_of(lines: Sequence[str]) -> Iterator[Block]:
@@ -105,12 +117,13 @@ def blocks_of(lines: Sequence[str]) -> Iterator[Block]:
             continue
         if block.command is not None and not block.lines and block.command.line.endswith("\\"):
             block.command = _longer(block.command, line)
+            block.heading = f"{block.heading[:-1].rstrip()} {line.strip()}"[:4000]
             continue
         command = command_of(line)
         if command is not None:
             block.whole = True
             yield block
-            block = Block(command)
+            block = Block(command, heading=line)
         else:
             block.lines.append(line)
     yield block
@@ -138,7 +151,7 @@ def command_of(line: str) -> Command | None:
 
 def _without_prompt(line: str) -> Command | None:
     """A line that is nothing but a command, perhaps as a heading: `nvidia-smi`, "Output of `nvcc -V`:"."""
-    if len(line) > 160:
+    if len(line) > 160 or not any(word.strip("*_`\"':#-()") in _BARE for word in line.split(None, 6)[:6]):
         return None
     bare = _HEADING.sub("", _MARKUP.sub("", line.strip()))
     bare = _MARKUP.sub("", bare)

@@ -75,7 +75,7 @@ class _Sorter:
         engine = _entered(command)
         part = self._within(engine, block, command) if engine and command is not None else self.current
         self._record(block, part)
-        self.current.say(_source(block), block.text)
+        self.current.say(_source(block), block.words)
 
     def _at(self, host: str) -> None:
         """The part of a host by its name; the first name that is seen is the first part's."""
