@@ -52,7 +52,12 @@ def overrides_name_what_is_there(messages: Messages) -> Iterator[Finding]:
 def _failed(one: Said, messages: Messages) -> bool:
     name = one.groups["name"]
     if name.upper() == "BNB_CUDA_VERSION":
-        return _missing_version(one, messages) or bool(messages.named("bnb-without-gpu"))
+        if messages.named("bnb-not-compiled"):
+            return False  # whatever the variable asked for, nothing is there
+        asked = one.groups["value"].replace(".", "")
+        if not asked.isdigit():
+            return False  # a placeholder in what bitsandbytes explains
+        return len(asked) < 3 or _missing_version(one, messages) or bool(messages.named("bnb-without-gpu"))
     group = _CONSEQUENCE.get(name)
     return group is not None and any(other.groups.get(group) for other in messages.named("override-consequence"))
 

@@ -16,6 +16,9 @@ GIB = 1 << 30
 _CONTEXT = GIB
 """What a CUDA context, its libraries' workspaces and fragmentation take beside what a framework counts, at most."""
 
+_UNUSABLE = 128 << 20
+"""What may be free and still not be had: it is in pieces, and the allocator asks the driver for more than it needs."""
+
 _MUCH = 0.15
 """The part of a GPU's memory from which on what others hold is a reason for failing; a desktop holds less."""
 
@@ -128,7 +131,7 @@ def _others_made_torch_fail(one: Said) -> bool:
         return False
     mine = own if 0 < own <= total else counted + _CONTEXT
     others = total - free - mine
-    return free < asked and others >= _MUCH * total and mine + asked <= total
+    return free < asked + _UNUSABLE and others >= _MUCH * total and mine + asked <= total
 
 
 def _mostly_taken(one: Said) -> bool:

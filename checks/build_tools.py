@@ -1,0 +1,205 @@
+"""What compilers and build tools say: a toolkit that is absent, too old, or not the one that is meant."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from nvdiag.checks import _said
+from nvdiag.engine import check
+from nvdiag.facts.messages import Messages, Said
+from nvdiag.knowledge.compute_capabilities import compute
+from nvdiag.model.finding import Finding, FindingClass, Layer, Remedy, Severity
+
+_SEE_TOOLKITS = Remedy(
+    summary="see which toolkits are here, and which one the build takes",
+    commands=(
+        "ls -d /usr/local/cuda* /opt/cuda /usr/lib/nvidia-cuda-toolkit 2>/dev/null",
+        "type -a nvcc; nvcc --version",
+        "env | grep -E '^(CUDA|PATH=|LD_LIBRARY_PATH|CPATH)'",
+    ),
+)
+
+
+@check("nvcc-arch-unsupported", area="cuda")
+def the_toolkit_makes_code_for_the_gpu(messages: Messages) -> Iterator[Finding]:
+    """nvcc, NVRTC and ptxas know the architecture that they are asked for."""
+    said = _said.about(messages, "nvcc-arch-unsupported")
+    row = compute(_first(said, "arch", "cc"))
+    if row is None:
+        which = "whose nvcc --list-gpu-arch shows the architecture"
+    elif row.last is not None:
+        which = f"of CUDA {row.last} or older: newer ones have dropped {row.name}"
+    else:
+        which = f"of CUDA {row.first} or newer, the first that knows {row.name}"
+    yield _said.finding(
+        said,
+        "nvcc-arch-unsupported",
+        detail="Each toolkit makes code for some generations of GPUs: an old one does not know a newer GPU, and a new"
+        " one has dropped old GPUs.",
+        remedies=(
+            Remedy(
+                summary="see what the toolkit can make, and what the GPU is",
+                commands=(
+                    "nvcc --version; nvcc --list-gpu-arch",
+                    "nvidia-smi --query-gpu=name,compute_cap --format=csv",
+                ),
+            ),
+            Remedy(
+                summary="if this GPU is of a generation that the toolkit knows, ask for that alone: the build's list of"
+                " architectures holds another one (TORCH_CUDA_ARCH_LIST, CMAKE_CUDA_ARCHITECTURES, -gencode)",
+            ),
+            Remedy(
+                summary=f"build with a toolkit {which}",
+                prediction="several toolkits live side by side; the driver must support the CUDA version of this one",
+            ),
+        ),
+        explains=frozenset({"ptx-newer-than-driver"}),
+        layers=(Layer.TOOLKITS,),
+    )
+
+
+def _first(said: Sequence[Said], *names: str) -> str:
+    """The first of these groups that a message has."""
+    return next((one.groups[name] for one in said for name in names if one.groups.get(name)), "")
+
+
+@check("nvcc-not-found", area="cuda")
+def what_asks_for_nvcc_finds_it(messages: Messages) -> Iterator[Finding]:
+    """No build and no program asks for a CUDA toolkit in vain."""
+    said = _said.about(messages, "nvcc-not-found")
+    only_typed = all(one.message.name == "shell-nvcc-not-found" for one in said)
+    yield _said.finding(
+        said,
+        "nvcc-not-found",
+        detail="nvcc is of the CUDA toolkit, which is installed apart from the driver; it is needed to build, not to"
+        " run. The CUDA version in nvidia-smi's head is the driver's and says nothing of a toolkit.",
+        severity=Severity.WARNING if only_typed else Severity.ERROR,
+        kind=FindingClass.ENVIRONMENT,
+        remedies=(
+            _SEE_TOOLKITS,
+            Remedy(
+                summary="where a toolkit is here, point to it",
+                commands=("export CUDA_HOME=/usr/local/cuda", "export PATH=$CUDA_HOME/bin:$PATH", "nvcc --version"),
+                prediction="a build that has cached the failure (CMakeCache.txt) must begin in an empty folder",
+            ),
+            Remedy(
+                summary="where there is none, install the toolkit alone, of the CUDA version that the framework was"
+                " built with; in a container take the image whose tag has devel",
+                commands=("python3 -c 'import torch; print(torch.version.cuda)'",),
+                prediction="packages: cuda-toolkit-12-8 and its like from NVIDIA's repository, nvidia-cuda-toolkit on"
+                " Debian and Ubuntu, cuda on Arch, cuda-nvcc from conda; the package named cuda may change the driver",
+            ),
+        ),
+        layers=(Layer.TOOLKITS,),
+    )
+
+
+@check("toolkit-shadowed", area="cuda")
+def builds_use_parts_of_one_toolkit(messages: Messages) -> Iterator[Finding]:
+    """No build mixes two toolkits, or takes another one than it needs."""
+    said = _said.about(messages, "toolkit-shadowed")
+    yield _said.finding(
+        said,
+        "toolkit-shadowed",
+        detail="PATH, CUDA_HOME, include folders or wheels lead to different toolkits, and the one that comes first is"
+        " not the one that is meant.",
+        kind=FindingClass.ENVIRONMENT,
+        remedies=(
+            _SEE_TOOLKITS,
+            Remedy(
+                summary="let all of them name the one toolkit that is meant, and build again in an empty folder",
+                commands=(
+                    "export CUDA_HOME=/usr/local/cuda-12.8 PATH=/usr/local/cuda-12.8/bin:$PATH",
+                    "cmake -B build -DCUDAToolkit_ROOT=$CUDA_HOME -DCMAKE_CUDA_COMPILER=$CUDA_HOME/bin/nvcc",
+                ),
+                prediction="12.8 stands for the version that is meant",
+            ),
+            Remedy(
+                summary="where the toolkit is made of wheels, bring nvidia-cuda-nvcc, nvidia-cuda-runtime,"
+                " nvidia-cuda-crt and nvidia-cuda-cccl to one version",
+                commands=("python3 -m pip list | grep -i nvidia-cuda",),
+            ),
+        ),
+        explains=frozenset({"nvcc-not-found", "nvcc-arch-unsupported"}),
+        layers=(Layer.TOOLKITS,),
+    )
+
+
+@check("toolkit-framework-mismatch", area="cuda")
+def nvcc_is_of_the_frameworks_cuda(messages: Messages) -> Iterator[Finding]:
+    """Extensions are built with the CUDA version that the framework was built with."""
+    said = _said.about(messages, "toolkit-framework-mismatch")
+    nvcc, built = _first(said, "nvcc"), _first(said, "built")
+    meant = built or "the framework's CUDA version"
+    yield _said.finding(
+        said,
+        "toolkit-framework-mismatch",
+        title=f"nvcc is of CUDA {nvcc}, and the framework was built with CUDA {built}" if nvcc and built else "",
+        detail="The extension would be linked with a CUDA runtime of another major version than the framework's own.",
+        remedies=(
+            Remedy(
+                summary="compare the two",
+                commands=("nvcc --version", "python3 -c 'import torch; print(torch.version.cuda)'"),
+            ),
+            Remedy(
+                summary=f"use a toolkit of {'CUDA ' if built else ''}{meant}; another one may stay beside it",
+                commands=("ls -d /usr/local/cuda-*", _export(built), "conda install -c nvidia cuda-nvcc"),
+                prediction="the same major version is enough for PyTorch's own check",
+            ),
+            Remedy(
+                summary=f"or install the framework's build for CUDA {nvcc or 'of this nvcc'}, or a finished wheel of"
+                " the extension, which needs no nvcc",
+            ),
+        ),
+        layers=(Layer.TOOLKITS,),
+    )
+
+
+def _export(version: str) -> str:
+    home = shlex.quote(f"/usr/local/cuda-{version}") if version else "/usr/local/cuda-X.Y"
+    return f"export CUDA_HOME={home} PATH={home}/bin:$PATH"
+
+
+@check("host-compiler-unsupported", area="cuda")
+def the_host_compiler_suits_nvcc(messages: Messages) -> Iterator[Finding]:
+    """nvcc takes the host compiler that it is given."""
+    said = _said.about(messages, "host-compiler-unsupported")
+    last = _first(said, "last").partition(".")[0]
+    yield _said.finding(
+        said,
+        "host-compiler-unsupported",
+        title=f"the host's gcc is newer than {last}, the last that this CUDA toolkit supports" if last else "",
+        detail="nvcc leaves the host's part of a program to the system's C++ compiler and reads that compiler's and the"
+        " C library's headers itself; each toolkit knows them up to some version.",
+        remedies=(
+            Remedy(summary="compare the two", commands=("gcc --version; g++ --version", "nvcc --version")),
+            _older_compiler(last),
+            Remedy(
+                summary="or build with a newer toolkit, whose release notes name this compiler",
+                prediction="the driver must support that toolkit's CUDA version; where glibc's headers are the trouble,"
+                " an older compiler does not help, and a newer toolkit or an older container image does",
+            ),
+            Remedy(
+                summary="nvcc's -allow-unsupported-compiler skips the check alone: the build may fail later, or the"
+                " program be wrong",
+            ),
+        ),
+        explains=frozenset({"nvcc-not-found"}),
+        layers=(Layer.TOOLKITS,),
+    )
+
+
+def _older_compiler(last: str) -> Remedy:
+    version = last or "12"
+    return Remedy(
+        summary=f"install gcc {version} beside the system's and let nvcc use it"
+        + ("" if last else " (12 stands for a version that this toolkit supports)"),
+        commands=(
+            f"sudo apt install gcc-{version} g++-{version}",
+            f"export CC=gcc-{version} CXX=g++-{version} CUDAHOSTCXX=g++-{version}",
+            f"export NVCC_PREPEND_FLAGS='-ccbin g++-{version}'",
+        ),
+        needs_root=True,
+        prediction=f"without root: conda install -c conda-forge gxx={version}; begin the build in an empty folder",
+    )

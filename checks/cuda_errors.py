@@ -1,0 +1,183 @@
+"""What CUDA and frameworks say of the driver's age and of device code that does not suit driver or GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nvdiag.checks import _said
+from nvdiag.engine import check
+from nvdiag.facts.messages import Messages, Said
+from nvdiag.knowledge.compute_capabilities import compute
+from nvdiag.model.finding import Confidence, Finding, Layer, Remedy, Severity
+from nvdiag.model.unknown import NotApplicable
+from nvdiag.model.versions import CudaVersion
+
+_BARE_35 = frozenset({"cuda-35-insufficient", "cuda-35-number", "ollama-driver-too-old"})
+"""Messages that are said as well where no driver is reached at all: its version then counts as 0."""
+
+_NO_DRIVER_REACHED = (
+    "libcuda-missing", "libcuda-stub-loaded", "driver-library-mismatch", "driver-not-loaded", "driver-not-installed",
+    "driver-not-built", "secure-boot-rejected", "container-driver-libraries-missing", "no-nvidia-gpu",
+)  # fmt: skip
+
+
+@check("driver-too-old-for-cuda", area="cuda")
+def no_program_asks_for_a_newer_driver(messages: Messages) -> Iterator[Finding]:
+    """No program says that the driver is too old for its CUDA."""
+    said = _said.about(messages, "driver-too-old-for-cuda")
+    images = messages.named("banner-driver-too-old")  # NVIDIA's images try cuda-compat first, and print why it failed
+    yield _said.finding(
+        said,
+        "driver-too-old-for-cuda",
+        title=_too_old_title(said),
+        detail="The program brings a CUDA runtime that needs a newer driver than the one that answers it."
+        + (" Error 35 also comes where no libcuda is found; nvidia-smi tells the two apart." if _bare(said) else ""),
+        confidence=Confidence.POSSIBLE if _bare(said) and _other_reason(messages) else None,
+        remedies=_for_an_old_driver(said),
+        explains=frozenset({"no-cuda-device", "gpu-init-failed", "ptx-newer-than-driver"})
+        | (frozenset({"cuda-compat-unsupported", "libcuda-mismatch"}) if images else frozenset()),
+        layers=(Layer.CUDA_DRIVER,),
+    )
+
+
+def _bare(said: Sequence[Said]) -> bool:
+    return all(one.message.name in _BARE_35 for one in said)
+
+
+def _other_reason(messages: Messages) -> bool:
+    """Whether the text says that the driver is not reached, so that error 35 is no word on its age."""
+    silent = any("nvidia-smi" in one.message.by.lower() for one in messages.suggesting("driver-not-loaded"))
+    return silent or any(messages.proving(identifier) for identifier in _NO_DRIVER_REACHED)
+
+
+def _supported(said: Sequence[Said]) -> CudaVersion | None:
+    """The CUDA version that the driver supports, by PyTorch's word."""
+    for one in said:
+        if one.message.name == "torch-driver-too-old":
+            return CudaVersion.from_number(int(one.groups["found"]))
+    return None
+
+
+def _too_old_title(said: Sequence[Said]) -> str:
+    supported = _supported(said)
+    return f"PyTorch needs a newer driver: this one supports CUDA {supported} and no newer" if supported else ""
+
+
+def _for_an_old_driver(said: Sequence[Said]) -> tuple[Remedy, ...]:
+    supported = _supported(said)
+    limit = f"CUDA {supported}" if supported else "the CUDA version that nvidia-smi prints in its head"
+    return (
+        Remedy(
+            summary="compare what the driver supports with what the program brings",
+            commands=("nvidia-smi | grep 'CUDA Version'", "python3 -c 'import torch; print(torch.version.cuda)'"),
+        ),
+        Remedy(
+            summary=f"without touching the driver: take a build, a wheel or an image for {limit} or older",
+            prediction="within one CUDA major (from 11 on) a newer minor version mostly runs too",
+        ),
+        Remedy(
+            summary="update the driver to the branch of the CUDA version that the program brings; in a container or"
+            " under WSL that is the host's or Windows' driver",
+            needs_root=True,
+            reboots=True,
+            prediction="see first that the newer branch still supports every GPU in the machine",
+        ),
+    )
+
+
+@check("ptx-newer-than-driver", area="cuda")
+def no_ptx_is_newer_than_its_compiler(messages: Messages) -> Iterator[Finding]:
+    """No program's PTX is refused as newer than the driver's (or ptxas') compiler."""
+    said = _said.about(messages, "ptx-newer-than-driver")
+    yield _said.finding(
+        said,
+        "ptx-newer-than-driver",
+        detail="Device code in the form of PTX is compiled by the driver when the program starts. A driver reads PTX of"
+        " its own CUDA version and older, also where it runs newer programs of the same CUDA major.",
+        remedies=(
+            Remedy(
+                summary="compare the driver's CUDA version with the toolkit that made the PTX",
+                commands=("nvidia-smi | grep 'CUDA Version'", "nvcc --version"),
+            ),
+            Remedy(
+                summary="use a toolkit or a build of at most the driver's CUDA version, or build binary code for the"
+                " GPU (-gencode arch=compute_XY,code=sm_XY), which the driver need not compile",
+                prediction="neither needs root nor a new driver",
+            ),
+            Remedy(
+                summary="update the driver to the branch of the toolkit's CUDA version",
+                needs_root=True,
+                reboots=True,
+            ),
+        ),
+        layers=(Layer.CUDA_DRIVER, Layer.TOOLKITS),
+    )
+
+
+_WORKS_ANYWAY = frozenset({"torch-capability-list", "tf-kernels-not-built"})
+"""Warnings after which the framework often works all the same, by code for a relative or by compiling PTX."""
+
+
+@check("gpu-arch-not-in-build", area="cuda")
+def builds_hold_code_for_this_gpu(messages: Messages) -> Iterator[Finding]:
+    """No program lacks device code for this GPU."""
+    said = tuple(one for one in _said.about(messages, "gpu-arch-not-in-build") if not _runs_its_majors_code(one))
+    if not said:
+        raise NotApplicable("the warning is of a GPU that runs the code of its major version")
+    mild = all(one.message.name in _WORKS_ANYWAY for one in said)
+    yield _said.finding(
+        said,
+        "gpu-arch-not-in-build",
+        detail="The build was made for other GPUs: an older build does not know a newer GPU, and newer builds leave"
+        " old GPUs out. The driver is not the reason.",
+        severity=Severity.WARNING if mild else Severity.ERROR,
+        remedies=_for_another_build(said),
+        explains=_consequences(messages, said),
+        layers=(Layer.GPU,),
+    )
+
+
+def _runs_its_majors_code(one: Said) -> bool:
+    """PyTorch warns of 12.1 where it was built for 12.0, which such a GPU runs."""
+    if one.message.name != "torch-capability-range":
+        return False
+    own, low, high = (tuple(map(int, one.groups[name].split("."))) for name in ("cc", "low", "high"))
+    return low <= own and own[0] == high[0]
+
+
+def _consequences(messages: Messages, said: Sequence[Said]) -> frozenset[str]:
+    """PTX that the driver could not compile, and a bundled ptxas that does not know the GPU, follow from it."""
+    ptx = messages.proving("ptx-newer-than-driver")
+    unknown = messages.proving("nvcc-arch-unsupported")
+    follow = set()
+    if all(one.message.confidence is Confidence.LIKELY for one in ptx):
+        follow.add("ptx-newer-than-driver")
+    if any(one.message.by == "PyTorch" for one in said) and all(one.message.by == "nvcc or ptxas" for one in unknown):
+        follow.add("nvcc-arch-unsupported")
+    return frozenset(follow)
+
+
+def _for_another_build(said: Sequence[Said]) -> tuple[Remedy, ...]:
+    named = next((one.groups[name] for one in said for name in ("arch", "cc") if one.groups.get(name)), "")
+    row = compute(named)
+    if row is None:
+        which = "a build whose list of architectures has this GPU's"
+    elif row.last is not None:
+        which = f"a build made with CUDA {row.last} or older, which still knows {row.name}"
+    else:
+        which = f"a build made with CUDA {row.first} or newer, the first that knows {row.name}"
+    return (
+        Remedy(
+            summary="see the GPU's compute capability, and what the build holds",
+            commands=(
+                "nvidia-smi --query-gpu=name,compute_cap --format=csv",
+                "python3 -c 'import torch; print(torch.version.cuda, torch.cuda.get_arch_list())'",
+            ),
+        ),
+        Remedy(summary=f"install {which}", prediction="no driver change is needed if the driver supports that CUDA"),
+        Remedy(
+            summary="or build it here for this GPU: TORCH_CUDA_ARCH_LIST for PyTorch's extensions,"
+            " CMAKE_CUDA_ARCHITECTURES for CMake (llama.cpp and others)",
+            commands=("cmake -B build -DCMAKE_CUDA_ARCHITECTURES=native",),
+        ),
+    )
