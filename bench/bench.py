@@ -1,4 +1,4 @@
-"""How long `nvdiag check --format json` takes, beside its floor and nvidia-smi.
+"""How long `nvdiag check --format json` takes: here, beside its floor and nvidia-smi, and on a long bug report.
 
 The state is the one that nvdiag is for: the loaded kernel module is of another release than the libraries, and NVML is
 really called. Without the rigs it is whatever state this machine is in, and the output says so.
@@ -7,14 +7,19 @@ All commands run in turn within each round, so that a change of the machine's lo
 median of the rounds' own ratios. The namespace of the rig is entered once, before the first round. Measured is the
 nvdiag that this interpreter's environment has; `make bench` installs one as people have it, because an editable install
 costs each start of Python some 10 ms more, the floor's too.
+
+The bug report is 100 MB of text, a generated report's sections over and over, in a gzip member each as NVIDIA's script
+writes them. Beside it runs what a person would do first, `zcat FILE | grep -c NVRM`.
 """
 
 from __future__ import annotations
 
 import argparse
 import compileall
+import gzip
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -28,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.rigs import rig  # noqa: E402 - found through the line above
+from tests.scenarios import reports  # noqa: E402
 
 LOADED = "550.144.03"
 """The release of the module in the rig; any but the libraries' own will do."""
@@ -35,6 +41,10 @@ LOADED = "550.144.03"
 NVDIAG = "nvdiag check --format json"
 FLOOR = 'python -c "import click, pynvml"'
 NVIDIA_SMI = "nvidia-smi"
+REPORT_BYTES = 100 * 10**6
+REPORT_ROUNDS = 3
+MOST_RATIO, MOST_MEGABYTES = 10, 150
+"""What reading the long report may take: times the wall time of zcat and grep, and memory."""
 
 
 def main() -> None:
@@ -48,14 +58,22 @@ def main() -> None:
         measure(options.rounds, options.nvidia_smi, options.inside)
         return
     compile_bytecode()
+    code = measure_machine(options.rounds)
+    with tempfile.TemporaryDirectory(prefix="nvdiag-bench") as folder:
+        code = measure_report(Path(folder)) or code
+    sys.exit(code)
+
+
+def measure_machine(rounds: int) -> int:
+    """Measure in the rig, or here where there is none. The exit code."""
     missing = rig.why_not_real()
     if missing:
         print(f"no rig ({missing}), so this is not the mismatch state, and nvidia-smi is left out")
-        measure(options.rounds, None, "this machine as it is")
-        return
+        measure(rounds, None, "this machine as it is")
+        return 0
     with tempfile.TemporaryDirectory(prefix="nvdiag-bench") as folder:
-        command = inside_the_rig(options.rounds, Path(folder))
-        sys.exit(subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode)
+        command = inside_the_rig(rounds, Path(folder))
+        return subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
 
 
 def inside_the_rig(rounds: int, folder: Path) -> list[str]:
@@ -88,13 +106,57 @@ def measure(rounds: int, nvidia_smi: str | None, state: str) -> None:
         print(f"{name:36} {exits[name]:4} {median(spent) * 1000:7.1f}   {beside}".rstrip())
 
 
+def measure_report(folder: Path) -> int:
+    """Read a long bug report, and print what that takes. 1 where it is more than it may be."""
+    file = long_report(folder / "nvidia-bug-report.log.gz")
+    search = ["/bin/sh", "-c", f"zcat {shlex.quote(str(file))} | grep -c NVRM"]
+    command = [*nvdiag_command(), "--from", str(file)]
+    ratios, memory = [], 0.0
+    for _ in range(REPORT_ROUNDS):
+        beside = run(search)[1]
+        code, seconds, peak = run_and_weigh(command)
+        ratios.append(seconds / beside)
+        memory = max(memory, peak)
+    print()
+    print(
+        f"a bug report of {REPORT_BYTES // 10**6} MB of text, read in {seconds:.2f} s (exit {code}):"
+        f" {median(ratios):.2f} times zcat | grep -c NVRM (at most {MOST_RATIO}),"
+        f" {memory:.0f} MB of memory (at most {MOST_MEGABYTES})"
+    )
+    return 1 if code not in (0, 1) or median(ratios) > MOST_RATIO or memory > MOST_MEGABYTES else 0
+
+
+def long_report(file: Path) -> Path:
+    """Write the long report, a section at a time: this process's own memory counts in its children's peak."""
+    noise = "".join(
+        f"[{number / 10:12.6f}] usb 1-1: new high-speed USB device number {number}\n" for number in range(20000)
+    )
+    storm = "".join(f"[{number / 10:12.6f}] NVRM: Xid (PCI:0000:01:00): 13, pid=1\n" for number in range(2000))
+    blocks = [*reports.HEALTHY, reports.command("dmesg:", reports.DMESG + noise + storm)]
+    packed = [gzip.compress(block.encode(), 6) for block in blocks]
+    times = REPORT_BYTES // sum(len(block) for block in blocks) + 1
+    with file.open("wb") as output:
+        output.write(gzip.compress(reports.head().encode()))
+        for _ in range(times):
+            for block in packed:
+                output.write(block)
+        output.write(gzip.compress(reports.END.encode()))
+    return file
+
+
 def run(argv: Sequence[str]) -> tuple[int, float]:
     """Exit code and wall time in seconds of one command, its output thrown away."""
+    return run_and_weigh(argv)[:2]
+
+
+def run_and_weigh(argv: Sequence[str]) -> tuple[int, float, float]:
+    """Likewise, and its peak of memory in megabytes (at least what this process had when it started it)."""
     nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
     started = time.perf_counter()
     pid = os.posix_spawn(argv[0], list(argv), os.environ, file_actions=nowhere)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status), time.perf_counter() - started
+    _, status, usage = os.wait4(pid, 0)
+    spent = time.perf_counter() - started
+    return os.waitstatus_to_exitcode(status), spent, usage.ru_maxrss * 1024 / 10**6
 
 
 def nvdiag_command() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from nvdiag.engine import check
@@ -98,7 +99,7 @@ def _point_to(way: str, others: list[Toolkit]) -> Remedy:
     if others and way in VARIABLES:
         return Remedy(
             summary=f"let {way} name the toolkit that is here",
-            commands=(f"export {way}={others[0].root}",),
+            commands=(f"export {way}={shlex.quote(others[0].root)}",),
             prediction=f"{others[0].root} has nvcc {others[0].version or 'of unknown version'}",
         )
     if way in VARIABLES:

@@ -15,6 +15,7 @@ from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpu, PciGpus
 from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.facts.traces import DriverTraces
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -135,6 +136,7 @@ def a_module_is_installed(
     libraries: DriverLibraries | Unknown,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
+    traces: DriverTraces | Unknown,
 ) -> Iterator[Finding]:
     """A module of the driver is installed for the kernel that runs."""
     if modules.nvidia is not None:
@@ -142,13 +144,15 @@ def a_module_is_installed(
     if disk.file is not None:
         return
     seen = (
-        Evidence(source=f"/lib/modules/{disk.kernel}", excerpt="no nvidia module"),
+        Evidence(source=disk.source, excerpt="no nvidia module"),
         *(_of_gpu(gpu) for gpu in gpus.gpus),
     )
-    started = _signs_of_installation(installation, libraries, packages)
+    started = _signs_of_installation(installation, libraries, packages, traces)
     having = installation.kernels if isinstance(installation, ModuleInstallation) else ()
     if not started and not having:
-        yield _not_installed(gpus, distribution, (*seen, *_other_kernels(kernels)))
+        yield _not_installed(
+            gpus, distribution, (*seen, *_other_kernels(kernels)), _how_sure(installation, libraries, packages, traces)
+        )
     else:
         others = f"; it is there for {listed([str(kernel) for kernel in having])}" if having else ""
         yield Finding(
@@ -195,8 +199,9 @@ def _signs_of_installation(
     installation: ModuleInstallation | Unknown,
     libraries: DriverLibraries | Unknown,
     packages: DriverPackages | Unknown,
+    traces: DriverTraces | Unknown,
 ) -> tuple[Evidence, ...]:
-    """Sources, libraries or packages of a driver: somebody did install one."""
+    """Sources, libraries, packages or other traces of a driver: somebody did install one."""
     sources = installation.sources if isinstance(installation, ModuleInstallation) else ()
     signs = [Evidence(source=path, excerpt="sources of the module") for path in sources[:2]]
     if isinstance(libraries, DriverLibraries):
@@ -207,7 +212,23 @@ def _signs_of_installation(
             r"nvidia-(driver|dkms|kernel|open|headless).*|(akmod|kmod)-nvidia.*|linux-modules-nvidia.*"
         )
         signs += [Evidence(source=packages.source, excerpt=name) for name in names[:2]]
+    if isinstance(traces, DriverTraces) and not signs:
+        signs += traces.evidence[:2]
     return tuple(signs)
+
+
+def _how_sure(
+    installation: ModuleInstallation | Unknown,
+    libraries: DriverLibraries | Unknown,
+    packages: DriverPackages | Unknown,
+    traces: DriverTraces | Unknown,
+) -> Confidence:
+    """How much the absence of signs says: nothing where no place of any could be looked at (which is Unknown)."""
+    if not all(isinstance(one, Unknown) for one in (installation, libraries, packages)):
+        return Confidence.CERTAIN
+    if isinstance(traces, Unknown):
+        raise Unknown(f"whether a driver is installed for another kernel: {traces}")
+    return Confidence.LIKELY
 
 
 def _other_kernels(kernels: InstalledKernels | Unknown) -> tuple[Evidence, ...]:
@@ -217,11 +238,13 @@ def _other_kernels(kernels: InstalledKernels | Unknown) -> tuple[Evidence, ...]:
     return (Evidence(source=kernels.source, excerpt=f"no nvidia module for {listed(names)} either"),) if names else ()
 
 
-def _not_installed(gpus: GpusOnBus, distribution: Distribution | Unknown, evidence: tuple[Evidence, ...]) -> Finding:
+def _not_installed(
+    gpus: GpusOnBus, distribution: Distribution | Unknown, evidence: tuple[Evidence, ...], confidence: Confidence
+) -> Finding:
     return Finding(
         id="driver-not-installed",
         severity=Severity.ERROR,
-        confidence=Confidence.CERTAIN,
+        confidence=confidence,
         title=f"{_count(len(gpus.gpus))} on the PCI bus and no NVIDIA driver is installed",
         evidence=evidence,
         remedies=(_remedies.install_driver(distribution, gpus),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from nvdiag.checks import _evidence, _remedies
@@ -131,7 +132,7 @@ def _stub(identifier: str, copy: LibraryCopy, choice: LibraryChoice, layer: Laye
     else:
         remedy = Remedy(
             summary=f"take {folder} out of the loader's configuration: stubs are for the linker, never for running",
-            commands=(f"grep -rl {folder} /etc/ld.so.conf /etc/ld.so.conf.d", "sudo ldconfig"),
+            commands=(f"grep -rlF -e {shlex.quote(folder)} /etc/ld.so.conf /etc/ld.so.conf.d", "sudo ldconfig"),
             needs_root=True,
             prediction=f"the loader then takes {real[0].path}"
             if real
@@ -239,7 +240,7 @@ def _make_known(copy: LibraryCopy) -> Remedy:
     folder = copy.path.rpartition("/")[0]
     return Remedy(
         summary=f"tell the loader of {folder}, where the library is",
-        commands=(f"echo {folder} | sudo tee /etc/ld.so.conf.d/nvidia.conf", "sudo ldconfig"),
+        commands=(f"echo {shlex.quote(folder)} | sudo tee /etc/ld.so.conf.d/nvidia.conf", "sudo ldconfig"),
         needs_root=True,
         prediction=f"the loader then finds {copy.path}",
     )

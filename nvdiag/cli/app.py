@@ -19,7 +19,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-_FROM = click.option("--from", "source", metavar="FILE|-", help="Look at a snapshot instead of this machine.")
+_FROM = click.option(
+    "--from",
+    "source",
+    metavar="FILE|-",
+    help="Look at a snapshot, an nvidia-bug-report.log(.gz) or pasted text instead of this machine.",
+)
 _DEADLINE = click.option(
     "--deadline",
     type=_seconds,

@@ -45,10 +45,15 @@ class Wanted:
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """One clear line on stderr and the exit code."""
+    warn(message)
+    raise SystemExit(code)
+
+
+def warn(message: str) -> None:
+    """One clear line on stderr."""
     from nvdiag.report.printable import printable
 
     streams.complain(lambda: click.echo(f"nvdiag: {printable(message)}", err=True))
-    raise SystemExit(code)
 
 
 def chosen(select: Sequence[str], ignore: Sequence[str]) -> Choice:
@@ -93,25 +98,32 @@ def _unknown_name(
 
 
 def facts_of(source: str | None, deadline: float | None) -> Facts:
-    """The facts of this machine (`source` None) or of a snapshot, with what waits for a child under way."""
+    """The facts of this machine (`source` None) or of a recorded one, with what waits for a child under way."""
     return early.live_facts(deadline) if source is None else begun(recorded_host(source))
 
 
 def recorded_host(source: str) -> Host:
-    """The machine that an input tells of: a snapshot or pasted text. Exit 2 where it cannot be read or is neither."""
+    """The machine that an input tells of: a snapshot, a bug report or pasted text. Exit 2 where it is none of these."""
     from nvdiag.host import handed
 
     try:
         if source == "-":
             if sys.stdin is None:
                 fail("cannot read standard input: it is closed")
-            return handed.host_of(sys.stdin.buffer.read(handed.MAX_BYTES + 1), "standard input")
+            return _told(handed.host_from(sys.stdin.buffer, "standard input"))
         with open(source, "rb") as file:
-            return handed.host_of(file.read(handed.MAX_BYTES + 1), source)
+            return _told(handed.host_from(file, source))
     except OSError as error:
         fail(f"cannot read {source}: {error.strerror or error}")
     except handed.Unreadable as error:
         fail(str(error))
+
+
+def _told(machine: Host) -> Host:
+    """Say on stderr what is wrong with an input that is read all the same."""
+    for note in machine.notes:
+        warn(f"{machine.source.name}: {note}")
+    return machine
 
 
 def demo_host() -> Host:

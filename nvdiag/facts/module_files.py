@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nvdiag.facts import reading
@@ -12,6 +13,8 @@ from nvdiag.facts.system import RunningKernel, Surroundings
 from nvdiag.host import Absent, Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease
+
+MODINFO = "modinfo nvidia"
 
 MAIN_MODULE = re.compile(r"(nvidia(?:-current|-tesla|-legacy|-\d+)?(?:-\d+(?:xx)?)?(?:-open)?)\.ko(?:\.(?:xz|zst|gz))?")
 """File names of nvidia.ko; Debian renames it (nvidia-current.ko, nvidia-tesla-470.ko, nvidia-legacy-390xx.ko)."""
@@ -42,10 +45,14 @@ class ModuleFile:
 
 @dataclass(frozen=True, slots=True)
 class RunningKernelModule:
-    """What modprobe would load again for the kernel that runs; `file` is None where there is certainly none."""
+    """What modprobe would load again for the kernel that runs; `file` is None where there is certainly none.
+
+    `looked` says where that was looked for, where it was not in the kernel's own folder.
+    """
 
     kernel: KernelRelease
     file: ModuleFile | None
+    looked: str = ""
 
     @classmethod
     def collect(cls, host: Host, surroundings: Surroundings, running: RunningKernel | Unknown) -> RunningKernelModule:
@@ -56,7 +63,15 @@ class RunningKernelModule:
             return cls(said.kernel, said)
         if isinstance(running, Unknown):
             raise running
-        return cls(running.release, module_for(host, running.release))
+        try:
+            return cls(running.release, module_for(host, running.release))
+        except Unknown as why:
+            return cls(running.release, _as_modinfo_told(host, running.release, why), f"{MODINFO}, lspci -k")
+
+    @property
+    def source(self) -> str:
+        """Where it was looked for."""
+        return self.looked or f"/lib/modules/{self.kernel}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +90,27 @@ class NextBootModule:
 
 @dataclass(frozen=True, slots=True)
 class ModuleInstallation:
-    """What of the driver's kernel side is installed: the kernels that have a module, and sources to build it from."""
+    """What of the driver's kernel side is installed: the kernels that have a module, and sources to build it from.
+
+    `builds` are DKMS's: a release and the kernel that it was built for. Where it cannot be seen which kernels are
+    installed, those are the ones that are known to have a module.
+    """
 
     kernels: tuple[KernelRelease, ...]
     sources: tuple[str, ...]
+    builds: tuple[tuple[DriverRelease, KernelRelease], ...] = ()
 
     @classmethod
-    def collect(cls, host: Host, surroundings: Surroundings, installed: InstalledKernels) -> ModuleInstallation:
+    def collect(
+        cls, host: Host, surroundings: Surroundings, installed: InstalledKernels | Unknown
+    ) -> ModuleInstallation:
         _own_modules(host, surroundings)
-        having = tuple(kernel for kernel in installed.releases if candidates(host, kernel))
-        return cls(having, module_sources(host))
+        builds, sources = tuple(dkms_builds(host)), module_sources(host)
+        if isinstance(installed, InstalledKernels):
+            return cls(tuple(one for one in installed.releases if candidates(host, one)), sources, builds)
+        if not sources:
+            raise installed
+        return cls(tuple(dict.fromkeys(kernel for _, kernel in builds)), sources, builds)
 
 
 def _by_modinfo_nvidia(host: Host, running: KernelRelease | None) -> ModuleFile | None:
@@ -214,19 +240,70 @@ def flavour_of_licence(licence: str | None) -> Flavour | None:
 
 def _by_path(host: Host, path: str, kernel: KernelRelease, why: Unknown) -> ModuleFile:
     """Where the file itself cannot be read, DKMS's tree has the release that it was built as."""
-    trees = [name for name in reading.names(host, "/var/lib/dkms") if name.startswith("nvidia")]
-    labels = {
-        label: f"/var/lib/dkms/{name}/{label}/{kernel}"
-        for name in trees
-        for label in reading.names(host, f"/var/lib/dkms/{name}")
-        if DriverRelease.or_none(label) and kernel.text in reading.names(host, f"/var/lib/dkms/{name}/{label}")
+    built = _built_by_dkms(host, kernel) if "/updates/" in path else None
+    if built is None:
+        raise Unknown(f"the release of {path}: {why}")
+    return ModuleFile(path=path, kernel=kernel, release=built, how=f"DKMS's build for {kernel}, since modinfo: {why}")
+
+
+def _built_by_dkms(host: Host, kernel: KernelRelease) -> DriverRelease | None:
+    """The release that DKMS built for a kernel, where that is one."""
+    built = {release for release, one in dkms_builds(host) if one == kernel}
+    return built.pop() if len(built) == 1 else None
+
+
+def dkms_builds(host: Host) -> Iterator[tuple[DriverRelease, KernelRelease]]:
+    """What DKMS's trees (/var/lib/dkms/nvidia*/RELEASE/KERNEL) have built, each once."""
+    found = {
+        (release, KernelRelease(kernel)): None
+        for tree in reading.names(host, "/var/lib/dkms")
+        if tree.startswith("nvidia")
+        for label in reading.names(host, f"/var/lib/dkms/{tree}")
+        if (release := DriverRelease.or_none(label))
+        for kernel in reading.names(host, f"/var/lib/dkms/{tree}/{label}")
+        if re.match(r"\d+\.\d+", kernel)
     }
-    if "/updates/" in path and len(labels) == 1:
-        label, tree = next(iter(labels.items()))
-        return ModuleFile(
-            path=path, kernel=kernel, release=DriverRelease.or_none(label), how=f"{tree}, since modinfo: {why}"
-        )
-    raise Unknown(f"the release of {path}: {why}")
+    return iter(found)
+
+
+def _as_modinfo_told(host: Host, kernel: KernelRelease, why: Unknown) -> ModuleFile | None:
+    """The module that a recorded `modinfo nvidia` found for the running kernel; perhaps only its vermagic was kept.
+
+    That it found none proves nothing alone: distributions gave the file other names. With lspci's word that no module
+    of the driver is known for the GPU (it reads the running kernel's modules.alias), it does.
+    """
+    if MODINFO not in host.recorded("commands"):
+        raise why
+    told = host.run(*MODINFO.split()).stdout
+    fields = {name: value.strip() for name, _, value in (line.partition(":") for line in told.splitlines())}
+    if "vermagic" not in fields:
+        known = _modules_by_lspci(host)
+        if known and not any(re.match(r"nvidia(?!fb)", name) for name in known):
+            return None
+        raise why
+    release = DriverRelease.or_none(fields.get("version")) or _recorded_release(host)
+    how = MODINFO
+    if release is None and (release := _built_by_dkms(host, kernel)):
+        how = f"{MODINFO}, and DKMS's build for {kernel}"
+    return ModuleFile(
+        path="nvidia", kernel=kernel, release=release, how=how, built_for=fields["vermagic"].partition(" ")[0]
+    )
+
+
+def _recorded_release(host: Host) -> DriverRelease | None:
+    command = f"{MODINFO.partition(' ')[0]} -F version nvidia"
+    return DriverRelease.or_none(host.run(*command.split()).stdout) if command in host.recorded("commands") else None
+
+
+def _modules_by_lspci(host: Host) -> tuple[str, ...]:
+    """The modules that a recorded lspci names for GPUs, bound or not."""
+    names: list[str] = []
+    for command in host.recorded("commands"):
+        if command.startswith("lspci -nnvs "):
+            told = host.run(*command.split()).stdout
+            if re.search(r"^\S{1,20} (?:VGA compatible|3D|Display) controller", told):
+                names += re.findall(r"[\w-]+", " ".join(re.findall(r"^\s*Kernel modules: (.{1,400})$", told, re.M)))
+    return tuple(dict.fromkeys(names))
 
 
 def module_sources(host: Host) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ UNLOAD_ORDER = ("nvidia_peermem", "nvidia_uvm", "nvidia_drm", "nvidia_modeset", 
 """Dependants first, as NVIDIA's installer unloads them (nvidia-installer, conflicting-kernel-modules.c)."""
 
 VERSION_FILE = "/proc/driver/nvidia/version"
+LIST = "/proc/modules"
+"""What lsmod prints: asked only where sysfs cannot be looked at."""
 
 
 class Flavour(Enum):
@@ -58,7 +60,7 @@ class KernelModules:
         if nvidia is None:
             return cls(None)
         others = {name: module for name in SUBMODULES if (module := _submodule(host, name)) is not None}
-        return cls(nvidia, others or _others_listed(host))
+        return cls(nvidia, others)
 
     @property
     def loaded(self) -> tuple[LoadedModule, ...]:
@@ -181,42 +183,37 @@ def _release_of_version_file(host: Host) -> DriverRelease | None:
 
 
 def _from_version_file(host: Host, why: Unknown) -> LoadedModule | None:
-    """Where sysfs cannot be asked, the driver's own file tells."""
+    """Where sysfs cannot be asked, the driver's own file tells, or the kernel's list of modules, without a release."""
+    listed = _listed(host)
     try:
         said = parse_version_file(host.read(VERSION_FILE))
-    except Absent:
-        return None
-    except (Unknown, ParseError):
-        return _from_listing(host, why)
-    return LoadedModule(name="nvidia", release=said.release, flavour=said.flavour, source=VERSION_FILE)
-
-
-def _from_listing(host: Host, why: Unknown) -> LoadedModule | None:
-    """By lsmod, which reads /proc/modules: whether it is loaded, but not its release."""
-    listed = _listed(host)
-    if listed is None:
+    except (Unknown, ParseError) as silent:
+        if listed is not None:
+            return listed.get("nvidia")
+        if isinstance(silent, Absent):
+            return None
         raise Unknown(f"whether the nvidia module is loaded: {why}") from why
-    return listed.get("nvidia")
-
-
-def _others_listed(host: Host) -> Mapping[str, LoadedModule]:
-    listed = _listed(host) or {}
-    return {name: listed[name] for name in SUBMODULES if name in listed}
+    users = listed["nvidia"].refcount if listed and "nvidia" in listed else None
+    return LoadedModule(name="nvidia", release=said.release, flavour=said.flavour, refcount=users, source=VERSION_FILE)
 
 
 def _listed(host: Host) -> dict[str, LoadedModule] | None:
-    """The modules that a recorded lsmod shows; None where there is none."""
-    if "lsmod" not in host.recorded("commands"):
+    """The modules in the kernel's list, by a recorded lsmod or by /proc/modules, which it reads; None without both."""
+    if "lsmod" in host.recorded("commands"):
+        text, source = host.run("lsmod").stdout, "lsmod"
+    else:
+        text, source = reading.text(host, LIST) or "", LIST
+    if not text:
         return None
-    rows = re.findall(r"^\s{0,8}(\w{1,64})\s{1,60}\d{1,12}\s{1,20}(-?\d{1,9})\b", host.run("lsmod").stdout, re.M)
-    return {name: LoadedModule(name=name, release=None, refcount=int(users), source="lsmod") for name, users in rows}
+    rows = re.findall(r"^\s{0,8}(\w{1,64})\s{1,60}\d{1,12}\s{1,20}(-?\d{1,9})\b", text, re.M)
+    return {name: LoadedModule(name=name, release=None, refcount=int(users), source=source) for name, users in rows}
 
 
 def _submodule(host: Host, name: str) -> LoadedModule | None:
     folder = f"/sys/module/{name}"
     version = reading.text(host, f"{folder}/version")
     if version is None and not reading.is_there(host, folder):
-        return None
+        return None if reading.certainly_absent(host, folder) else (_listed(host) or {}).get(name)
     return LoadedModule(
         name=name,
         release=DriverRelease.or_none(version),

@@ -13,7 +13,7 @@ _TABLE = re.compile(
     r"(?:Driver|KMD) Version:[ \t]{1,9}(?P<driver>[0-9.]{3,20})(?![^\s|])"
     r"(?:[ \t]{1,60}CUDA (?:UMD )?Version:[ \t]{1,9}(?P<cuda>[^\s|]{1,20}))?"
 )
-_LISTED_DRIVER = re.compile(r"(?:Driver|KMD) Version[ \t]{0,60}:?[ \t]{1,9}([0-9.]{3,20})(?![^\s|])")
+_LISTED_DRIVER = re.compile(r"(?:Driver|DRIVER|KMD) [Vv]ersion[ \t]{0,60}:?[ \t]{1,9}([0-9.]{3,20})(?![^\s|])")
 _LISTED_CUDA = re.compile(r"CUDA (?:UMD )?Version[ \t]{0,60}:?[ \t]{1,9}([^\s|]{1,20})")
 
 

@@ -62,7 +62,8 @@ class SmiProcess:
 class SmiReport:
     """nvidia-smi's words. `header` is None where only a list of GPUs (-L) is there, or where it failed.
 
-    `failure` is its sentence where it failed. `whole` is True where the table's end is there: no GPU is missing then.
+    `failure` is its sentence where it failed; a further call of another form may have succeeded. `whole` is True where
+    the table's end is there: no GPU is missing then.
     `elsewhere` are its words on other machines, or at other moments, that were handed over with this one.
     NotApplicable where no output of it was recorded.
     """
@@ -99,7 +100,7 @@ def _recorded(host: Host) -> SmiReport | None:
             continue
         said = parse_smi(f"{result.stdout}\n{result.stderr}")
         if said.header is not None:
-            return said
+            return replace(said, failure=best.failure) if best is not None else said
         best = best if best is not None and (best.gpus or not said.gpus) else said
     return best
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nvdiag.facts import reading
-from nvdiag.host import Host
+from nvdiag.host import Absent, Host
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease
@@ -79,8 +79,7 @@ class Distribution:
 
     @classmethod
     def collect(cls, host: Host) -> Distribution:
-        text = reading.text(host, "/etc/os-release") or host.read("/usr/lib/os-release")
-        fields = parse_os_release(text)
+        fields = parse_os_release(reading.text(host, "/etc/os-release") or _other_release(host))
         return cls(
             id=fields.get("ID", "linux"),
             version=fields.get("VERSION_ID", ""),
@@ -88,6 +87,39 @@ class Distribution:
             family=family_of(fields.get("ID", ""), fields.get("ID_LIKE", "")),
             image_based=reading.is_there(host, "/run/ostree-booted"),
         )
+
+
+def _other_release(host: Host) -> str:
+    """What stands in os-release's other place; where neither can be looked at, what older files say of the same."""
+    try:
+        return host.read("/usr/lib/os-release")
+    except Unknown as why:
+        if not isinstance(why, Absent) and (said := _before_os_release(host)):
+            return said
+        raise
+
+
+_NAMED_SO = (
+    ("Ubuntu", "ubuntu"), ("Linux Mint", "linuxmint"), ("Debian", "debian"), ("Kali", "kali"), ("Parrot", "parrot"),
+    ("Red Hat Enterprise", "rhel"), ("CentOS", "centos"), ("Rocky", "rocky"), ("AlmaLinux", "almalinux"),
+    ("Fedora", "fedora"), ("openSUSE", "opensuse"), ("SUSE", "suse"), ("Arch Linux", "arch"), ("Manjaro", "manjaro"),
+)  # fmt: skip
+_LIKE = {"kali": "debian", "parrot": "debian", "manjaro": "arch"}
+
+
+def _before_os_release(host: Host) -> str:
+    """os-release's fields by the line that getty shows, or by the files that distributions had before it."""
+    for path in ("/etc/redhat-release", "/etc/SuSE-release", "/etc/issue"):
+        line = (reading.text(host, path) or "").strip().partition("\n")[0]
+        line = re.sub(r"\\[a-z]", "", line).strip().removeprefix("Welcome to ")
+        for word, identifier in _NAMED_SO:
+            if word in line:
+                number = re.search(r"\d{1,4}(?:\.\d{1,3})?", line)
+                return (
+                    f"ID={identifier}\nID_LIKE={_LIKE.get(identifier, '')}\nVERSION_ID={number[0] if number else ''}\n"
+                    f"PRETTY_NAME={line[:80]}\n"
+                )
+    return ""
 
 
 def parse_os_release(text: str) -> dict[str, str]:

@@ -74,6 +74,8 @@ class Host(ABC):
     """A machine, as far as it may be asked. Every answer is remembered, so one run sees one state of the machine."""
 
     source: Source
+    notes: tuple[str, ...] = ()
+    """What is wrong with a recording that is read all the same, one clause each."""
     label: str = ""
     """Which of several machines or moments of one input this is; empty for the only or first one."""
 
@@ -104,6 +106,10 @@ class Host(ABC):
 
     def texts(self) -> tuple[tuple[str, str], ...]:
         """Recorded free text, each with where it stood: pasted words, logs. A live machine hands over none."""
+        return ()
+
+    def earlier_texts(self) -> tuple[tuple[str, str], ...]:
+        """Texts like those of `texts`, of boots before the one that is looked at: history, and no present state."""
         return ()
 
     def _get(self, section: str, key: str) -> Json:

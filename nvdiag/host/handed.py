@@ -1,13 +1,14 @@
-"""What was handed over with --from: a snapshot or pasted text, told apart by what is in it, never by its name."""
+"""What was handed over with --from: a snapshot, a bug report, pasted text; told apart by what is in it, not by name."""
 
 from __future__ import annotations
 
 import json
+from typing import BinaryIO
 
 from nvdiag.host.base import Host
 from nvdiag.host.snapshot import MAX_BYTES, NotASnapshot, parse, unpacked
 
-__all__ = ["MAX_BYTES", "Unreadable", "host_of"]
+__all__ = ["MAX_BYTES", "Unreadable", "host_from", "host_of"]
 
 _MOST_UNREADABLE = 0.2
 """Of a text, at most this part of its characters is no text at all."""
@@ -15,6 +16,16 @@ _MOST_UNREADABLE = 0.2
 
 class Unreadable(ValueError):
     """The input is none of what nvdiag reads; `str()` is one clear line."""
+
+
+def host_from(file: BinaryIO, name: str) -> Host:
+    """The machine that a file tells of; a bug report is read as it comes, whatever its length. OSError, Unreadable."""
+    from nvdiag.host import bugreport
+
+    head = file.read(bugreport.HEAD)
+    if bugreport.recognises(head):
+        return bugreport.read(file, name, head)
+    return host_of(head + file.read(MAX_BYTES + 1 - len(head)), name)
 
 
 def host_of(data: bytes, name: str) -> Host:

@@ -39,6 +39,9 @@ class RecordingHost(Host):
     def texts(self) -> tuple[tuple[str, str], ...]:
         return self.inner.texts()
 
+    def earlier_texts(self) -> tuple[tuple[str, str], ...]:
+        return self.inner.earlier_texts()
+
     def look(self, section: str, key: str) -> Json:
         value = self.inner.look(section, key)
         self.document[section][key] = value

@@ -13,6 +13,9 @@ FORMAT = 1
 MAX_BYTES = 64 * 1024 * 1024
 """The longest snapshot that is read, counted when it is unpacked."""
 
+MAX_VALUES = 2_000_000
+"""The most values that a snapshot may hold: each takes some 70 bytes of memory, however short it is written."""
+
 
 class NotASnapshot(ValueError):
     """The input is not a snapshot that this release reads; `str()` is one clear line."""
@@ -32,9 +35,10 @@ class SnapshotHost(Host):
 
     def texts(self) -> tuple[tuple[str, str], ...]:
         """The recording's messages; each is a text, or an object with `source` and `text`."""
-        recorded = self.document.get("messages")
-        found = (_message(one) for one in recorded) if isinstance(recorded, list) else ()
-        return tuple(one for one in found if one is not None)
+        return _messages(self.document.get("messages"))
+
+    def earlier_texts(self) -> tuple[tuple[str, str], ...]:
+        return _messages(self.document.get("earlier_messages"))
 
     def look(self, section: str, key: str) -> Json:
         recorded = self.document.get(section)
@@ -44,6 +48,11 @@ class SnapshotHost(Host):
         if value is not None and not _fits(section, value):
             raise NotRecorded(f"the snapshot's entry for {key} is not of the form that {section} have")
         return value
+
+
+def _messages(recorded: Json) -> tuple[tuple[str, str], ...]:
+    found = (_message(one) for one in recorded) if isinstance(recorded, list) else ()
+    return tuple(one for one in found if one is not None)
 
 
 def _message(value: Json) -> tuple[str, str] | None:
@@ -75,6 +84,8 @@ def parse(data: bytes, name: str) -> SnapshotHost:
     data = unpacked(data, name)
     if len(data) > MAX_BYTES:
         raise NotASnapshot(f"{name}: larger than {MAX_BYTES // 2**20} MiB, which no snapshot is")
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
+        raise NotASnapshot(f"{name}: more than {MAX_VALUES} values, which no snapshot has")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -84,7 +95,7 @@ def parse(data: bytes, name: str) -> SnapshotHost:
         raise NotASnapshot(f"{name}: not a snapshot: it has no number at nvdiag_snapshot")
     if version > FORMAT:
         raise NotASnapshot(
-            f"{name}: a snapshot of format {version}; this nvdiag reads up to {FORMAT}: a newer one is needed"
+            f"{name}: a snapshot of format {str(version)[:20]}; this nvdiag reads up to {FORMAT}: a newer one is needed"
         )
     wrong = [section for section in SECTIONS if not isinstance(document.get(section, {}), dict)]
     if wrong:
@@ -95,13 +106,6 @@ def parse(data: bytes, name: str) -> SnapshotHost:
 def unpacked(data: bytes, name: str) -> bytes:
     """The bytes as they are, or those of a gzip file, at most one more than MAX_BYTES. NotASnapshot if damaged."""
     return _gunzip(data, name) if data[:2] == b"\x1f\x8b" else data
-
-
-def load(path: str) -> SnapshotHost:
-    """Read a snapshot from a file. OSError as open(2) gives it, NotASnapshot."""
-    with open(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    return parse(data, path)
 
 
 def _gunzip(data: bytes, name: str) -> bytes:

@@ -10,7 +10,7 @@ from nvdiag import __version__
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.libraries import DriverLibraries, LibraryChoice, LibraryCopy
-from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
+from nvdiag.facts.module_files import ModuleFile, ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedModule, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
@@ -173,6 +173,10 @@ def _driver(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "version_file": _or_why(fact(facts, VersionFile), lambda version: version.line),
         "module_of_running_kernel": _or_why(fact(facts, RunningKernelModule), lambda disk: _file(disk.file)),
         "module_of_next_boot": _or_why(fact(facts, NextBootModule), lambda following: _file(following.file)),
+        "dkms": _or_why(
+            fact(facts, ModuleInstallation),
+            lambda installation: [f"{release} for {kernel}" for release, kernel in installation.builds],
+        ),
         "device_nodes": _or_why(
             fact(facts, DeviceNodes),
             lambda nodes: {

@@ -10,7 +10,7 @@ from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.messages import Messages
-from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
+from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
@@ -24,7 +24,7 @@ from nvdiag.model.unknown import Unknown
 SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, VersionFile, NextBootKernel,
     NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer, CudaAnswer,
-    DriverCuda, DriverPackages, Messages, SmiReport, TorchBuild, PythonPackages, KernelLog,
+    DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages, KernelLog,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")
