@@ -141,9 +141,7 @@ class Table:
             raise MalformedTable(f"{file}: has {sorted(content)}, not {sorted({'sources', *names})}")
         self.file = file
         self._sources: dict[str, str] = content["sources"]
-        self._rows: dict[str, list[dict[str, object]]] = {
-            name: content.get(name, []) for name in (*names, *optional)
-        }
+        self._rows: dict[str, list[dict[str, object]]] = {name: content.get(name, []) for name in (*names, *optional)}
         self._hold_to_sources()
 
     def rows(self, name: str) -> Iterator[Row]:
