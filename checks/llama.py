@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nvdiag.checks import _said
 from nvdiag.engine import check
-from nvdiag.facts.messages import Messages
+from nvdiag.facts.messages import Messages, Said
 from nvdiag.model.finding import Confidence, Finding, FindingClass, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable
 
@@ -62,8 +62,13 @@ def llama_has_its_cuda_backend(messages: Messages) -> Iterator[Finding]:
 @check("llama-model-does-not-fit")
 def the_model_fits_into_gpu_memory(messages: Messages) -> Iterator[Finding]:
     """The model, its KV cache and its buffers fit into the GPU memory that is free."""
-    said = messages.proving("llama-model-does-not-fit")
-    unfit = () if messages.named("llama-fit-succeeded") else messages.named("llama-fit-failed")
+    loaded = messages.named("llama-fit-succeeded")
+    said = tuple(
+        one
+        for one in messages.proving("llama-model-does-not-fit")
+        if not any(after.source == one.source and after.line > one.line for after in loaded)
+    )  # llama.cpp and Ollama try again with less, and tell of every attempt
+    unfit = () if loaded else messages.named("llama-fit-failed")
     if not said and not unfit:
         raise NotApplicable("no message in the text tells of it")
     yield _said.finding(
@@ -94,16 +99,21 @@ def the_model_fits_into_gpu_memory(messages: Messages) -> Iterator[Finding]:
 def the_layers_are_on_the_gpu(messages: Messages) -> Iterator[Finding]:
     """llama.cpp puts layers of the model on the GPU that it has found."""
     found = messages.named("llama-cuda-devices", "llama-device-memory", "ollama-device-memory")
-    said = (*messages.proving("llama-layers-on-cpu"), *(messages.named("ollama-all-on-cpu") if found else ()))
-    if not said:
+    works = found or messages.named("smi-works")
+    said = (*messages.proving("llama-layers-on-cpu"), *(messages.named("ollama-all-on-cpu") if works else ()))
+    few = () if said else _few_layers(messages)
+    if not said and not few:
         raise NotApplicable("no message in the text tells of it")
     yield _said.finding(
-        said,
+        said or few,
         "llama-layers-on-cpu",
         severity=Severity.WARNING,
-        confidence=Confidence.CERTAIN if found else Confidence.LIKELY,
+        confidence=Confidence.CERTAIN if found and said else Confidence.LIKELY,
+        title="only {some} of the model's {layers} layers are on the GPU".format(**few[0].groups) if few else "",
         kind=FindingClass.APPLICATION,
-        detail="It works, at the speed of the CPU.",
+        detail="It works, at the speed of the CPU."
+        if said
+        else "The layers on the CPU set the speed. If the GPU's memory is not full, more of them fit.",
         remedies=(
             Remedy(
                 summary="ask for the layers to be on the GPU",
@@ -112,8 +122,16 @@ def the_layers_are_on_the_gpu(messages: Messages) -> Iterator[Finding]:
                 " runs out then, take fewer",
             ),
         ),
-        beside=_said.evidence(found),
+        beside=_said.evidence(works),
     )
+
+
+def _few_layers(messages: Messages) -> tuple[Said, ...]:
+    """A small part of the layers on the GPU, by choice. Ollama takes as many as fit, so its few are no mistake."""
+    if messages.proving("llama-model-does-not-fit") or any("ollama" in one.message.name for one in messages.said):
+        return ()
+    told = [one for one in messages.named("llama-some-layers-offloaded") if one.groups.get("some")]
+    return tuple(one for one in told if 2 * int(one.groups["some"]) <= int(one.groups["layers"]))
 
 
 @check("llama-server-unhealthy")

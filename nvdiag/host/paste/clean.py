@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import textwrap
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]{0,40}[ -/]{0,10}[@-~]"  # CSI: colours and cursor movements
@@ -13,8 +14,18 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]{0,3}[0-~]?"
 )
 _CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127, *range(0x80, 0xA0), 0xFEFF, 0x200B))
-_QUOTES = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0xA0: " ", 0x202F: " ", 0xB4: "'"}
+_QUOTES = {
+    0x2018: "'", 0x2019: "'", 0x201B: "'", 0xB4: "'", 0x201C: '"', 0x201D: '"', 0x201E: '"', 0xA0: " ", 0x202F: " ",
+    0x2009: " ", 0x2010: "-", 0x2011: "-", 0x2212: "-", 0xAD: None, 0x200C: None, 0x200D: None, 0x2060: None,
+}  # fmt: skip
+_DASHES = re.compile(r"(?<!\S)[\u2013\u2014](?=[a-z]{2})")
+"""What word processors and blogs make of the two hyphens before an option."""
 _QUOTED = re.compile(r"^[ \t]{0,8}>(?!>>)(?:[ \t]{0,3}>(?!>>)){0,8} ?")
+_BREAK = re.compile(r"<br ?/?>|</(?:p|div|li)>|<p>", re.I)
+_SERVICE = re.compile(r"^(?P<name>[\w.-]{1,60} {1,40}\|)(?: |$)")
+"""What docker compose puts before each line: the service's name."""
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6,9}Z ")
+"""What docker, kubectl and GitHub's runners put before each line when they are asked for times."""
 _TAG = re.compile(r"</?(?:details|summary|pre|code|p|b|i|em|strong|br|div|span|kbd|tt)\b[^<>\n]{0,80}>", re.I)
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9a-f]{1,6}|[a-z]{2,8});", re.I)
 
@@ -24,13 +35,36 @@ def lines_of(data: bytes) -> list[str]:
     text = _decoded(data)
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
-    text = text.replace("\r\n", "\n").translate(_QUOTES)
+    text = text.replace("\r\n", "\n")
+    if "\u2013" in text or "\u2014" in text:
+        text = _DASHES.sub("--", text)
+    text = text.translate(_QUOTES)
     if _CONTROL.search(text):
         text = text.translate(_CONTROLS)
     found: list[str] = []
-    for line in text.split("\n"):
+    for raw in text.split("\n"):
+        line = _STAMP.sub("", raw) if raw.startswith("20") else raw
         found += _plain(line) if _UNUSUAL.search(line) else (line.rstrip(),)
-    return found
+    text = "\n".join(_without_service(found))
+    text = _GAPS.sub(lambda gaps: gaps[0].replace("\n\n", "\n"), text)
+    return _INDENTED.sub(lambda block: textwrap.dedent(block[0]), f"\n\n{text}")[2:].split("\n")
+
+
+_GAPS = re.compile(r"^(?:[^\n]+\n\n){6,}", re.M)
+"""Lines that a form or a mail set apart by an empty one after each."""
+_INDENTED = re.compile(r"\n\n(?=    |\t)(?:(?:    |\t)[^\n]*(?:\n|\Z)|\n)+")
+"""A block of code that Markdown has by its indentation."""
+
+
+def _without_service(lines: list[str]) -> list[str]:
+    """The lines of a compose log without the service's name, which stands before several in a row."""
+    names = [found["name"] if "|" in line and (found := _SERVICE.match(line)) else "" for line in lines]
+    if not any(names):
+        return lines
+    return [
+        line[len(name) :].removeprefix(" ") if name and names[max(0, index - 2) : index + 3].count(name) >= 3 else line
+        for index, (line, name) in enumerate(zip(lines, names, strict=True))
+    ]
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\u200b]")
@@ -51,9 +85,9 @@ def _plain(line: str) -> list[str]:
     if line.startswith('{"'):
         line = _of_json(line)
     if "<" in line:
-        line = _TAG.sub("", line)
+        line = _TAG.sub("", _BREAK.sub("\n", line))
     if "&" in line and _ENTITY.search(line):
-        line = html.unescape(line)
+        line = html.unescape(line).translate(_QUOTES)
     if "#012" in line:  # rsyslog writes a newline so, and a tab as #011
         return [part.rstrip() for part in line.replace("#011", "\t").split("#012")]
     return [part.rstrip() for part in line.split("\n")]
