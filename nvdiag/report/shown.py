@@ -24,7 +24,8 @@ from nvdiag.model.unknown import Unknown
 SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, LoadedDriver, VersionFile,
     NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
-    CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages, KernelLog,
+    CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
+    KernelLog,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

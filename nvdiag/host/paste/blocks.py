@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _AT = re.compile(
     r"^[ \t]{0,8}(?:\([\w.\-/ ]{1,60}\) {0,2}){0,3}\[?(?P<user>[\w.-]{1,64})@(?P<host>[\w.-]{1,64})"
@@ -179,6 +180,7 @@ def _first_word(text: str) -> str:
     return words[0].rpartition("/")[2] if words else ""
 
 
+@lru_cache(maxsize=256)
 def _command(text: str, host: str = "") -> Command:
     text = text.strip()
     return Command(text, tuple(_stages(text)), host=host)

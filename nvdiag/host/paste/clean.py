@@ -13,7 +13,16 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]{0,3}[0-~]?"
 )
 _CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127, *range(0x80, 0xA0), 0xFEFF, 0x200B))
-_QUOTES = {0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"', 0xA0: " ", 0x202F: " ", 0xB4: "'"}
+_TYPOGRAPHY = (
+    ("\u2018", "'"),
+    ("\u2019", "'"),
+    ("\u201c", '"'),
+    ("\u201d", '"'),
+    ("\xa0", " "),
+    ("\u202f", " "),
+    ("\xb4", "'"),
+)
+"""What word processors and locales make of quotes and blanks. One replacement each is faster than a translation."""
 _QUOTED = re.compile(r"^[ \t]{0,8}>(?!>>)(?:[ \t]{0,3}>(?!>>)){0,8} ?")
 _TAG = re.compile(r"</?(?:details|summary|pre|code|p|b|i|em|strong|br|div|span|kbd|tt)\b[^<>\n]{0,80}>", re.I)
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9a-f]{1,6}|[a-z]{2,8});", re.I)
@@ -24,7 +33,9 @@ def lines_of(data: bytes) -> list[str]:
     text = _decoded(data)
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
-    text = text.replace("\r\n", "\n").translate(_QUOTES)
+    text = text.replace("\r\n", "\n")
+    for written, typed in _TYPOGRAPHY if not text.isascii() else ():
+        text = text.replace(written, typed)
     if _CONTROL.search(text):
         text = text.translate(_CONTROLS)
     found: list[str] = []
