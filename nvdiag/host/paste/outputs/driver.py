@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from nvdiag.host.paste.blocks import Block
+from nvdiag.host.paste.blocks import Block, Command
 from nvdiag.host.paste.document import Part
 
 VERSION_FILE = "/proc/driver/nvidia/version"
@@ -22,6 +22,10 @@ _LSPCI = re.compile(
     r"^\s{0,4}(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]) "
     r"((?:VGA compatible|3D|Display) controller)(?: \[(03\d\d)\])?: (.{1,300})$"
 )
+_DEVICE = re.compile(r"^\s{0,4}(?:[0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7] \S")
+_FEWEST_DEVICES = 8
+"""Devices on the bus of any machine; a shorter list is a part of one."""
+
 _PCI_ID = re.compile(r"\[10de:([0-9a-fA-F]{4})\]")
 
 
@@ -69,6 +73,7 @@ def dkms(block: Block, part: Part) -> None:
 
 def lspci(block: Block, part: Part) -> None:
     """NVIDIA's display controllers as sysfs shows them. A listing without driver lines leaves the driver untold."""
+    _bus_without_nvidia(block, part)
     for index, line in enumerate(block.lines):
         found = _LSPCI.match(line)
         if not found or "NVIDIA" not in found[5]:
@@ -83,6 +88,26 @@ def lspci(block: Block, part: Part) -> None:
         if identifier:
             part.put("files", f"{folder}/device", f"0x{identifier[1].lower()}\n")
         _bound_driver(part, folder, block.lines[index + 1 : index + 60])
+
+
+def _bus_without_nvidia(block: Block, part: Part) -> None:
+    """A bus on which nothing of NVIDIA's is: by a whole listing, or by a search for NVIDIA that found nothing."""
+    command = block.command if block.command is not None and block.command.program == "lspci" else None
+    devices = [line for line in block.lines if _DEVICE.match(line)]
+    if any("NVIDIA" in line or "10de:" in line for line in block.lines):
+        return
+    narrowed = command is not None and any(word.startswith(("-s", "-d")) for word in command.argv)
+    whole = len(devices) >= _FEWEST_DEVICES and not narrowed and not (command is not None and command.filtered)
+    searched = command is not None and block.whole and not block.text.strip() and _for_nvidia(command)
+    if whole or searched:
+        part.document["folders"].setdefault("/sys/bus/pci/devices", [])
+
+
+def _for_nvidia(command: Command) -> bool:
+    """Whether the filter lets through just what names NVIDIA."""
+    last = command.stages[-1] if command.filtered else ()
+    words = [word.lower() for word in last if not word.startswith("-")]
+    return words[:1] == ["grep"] and words[1:] == ["nvidia"]
 
 
 def _listed_device(part: Part, address: str) -> None:
