@@ -155,10 +155,13 @@ def _said(message: Message, lines: Sequence[str], index: int, source: str) -> Sa
     window = [first.text[:LONGEST_LINE]]
     for line in lines[index + 1 : index + message.lines]:
         window.append(_continued(bare(line).text[:LONGEST_LINE]))
-    text = " ".join(part.strip() for part in window if part.strip())
+    parts = [part.strip() for part in window if part.strip()]
+    text = " ".join(parts)
     found = message.search(text)
     if not found:
         return None
+    while len(parts) > 1 and found.end() <= len(text) - len(parts[-1]):  # a line that is no part of it
+        text = text[: -len(parts.pop()) - 1]
     return Said(
         message=message,
         text=_excerpt(text, found),

@@ -175,3 +175,24 @@ def test_a_text_that_supports_no_cause_claims_none(text: str) -> None:
 
 def test_a_text_that_nvdiag_knows_nothing_of_is_not_healthy() -> None:
     assert diagnosed(pasted("hello")).exit_code() == 3
+
+
+SILENT = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n"
+DKMS = "nvidia/550.163.01, 6.8.0-85-generic, x86_64: installed\n"
+
+
+def test_dkms_that_built_for_another_kernel_is_why_the_driver_is_silent() -> None:
+    text = f"$ uname -r\n6.8.0-90-generic\n$ dkms status\n{DKMS}$ nvidia-smi\n{SILENT}"
+    assert first(pasted(text)).id == "driver-not-built"
+    assert ids(pasted(text.replace("90-generic", "85-generic"))) == []
+
+
+def test_what_dkms_has_built_tells_which_kernel_ends_a_mismatch() -> None:
+    text = f"{VERSION}\n$ nvidia-smi\n{MISMATCH}\n$ uname -r\n6.8.0-84-generic\n$ dkms status\n{DKMS}"
+    predictions = [remedy.prediction for remedy in first(pasted(text)).remedies]
+    assert any("if 6.8.0-85-generic boots" in one for one in predictions)
+
+
+def test_the_words_cited_of_a_message_end_where_it_ends() -> None:
+    found = first(pasted(f"{MISMATCH}\nroot@box:~# something else\n"))
+    assert found.evidence[0].excerpt == MISMATCH

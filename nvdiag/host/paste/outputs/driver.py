@@ -66,9 +66,21 @@ def modinfo(block: Block, part: Part) -> None:
 
 def dkms(block: Block, part: Part) -> None:
     """`dkms status`, as new and old releases print it."""
-    found = [line.strip() for line in block.lines if _DKMS.match(line)]
+    found = [match for line in block.lines if (match := _DKMS.match(line))]
+    for match in found:
+        _listed(part, "/var/lib/dkms", match[1])
+        _listed(part, f"/var/lib/dkms/{match[1]}", match[2])
+        kernel = re.search(r", (\d{1,2}\.\d{1,3}[\w.+~-]{0,80})", match[0][match.end(2) - match.start() :])
+        if kernel and match[3].lower() in ("built", "installed"):
+            _listed(part, f"/var/lib/dkms/{match[1]}/{match[2]}", kernel[1])
     if found:
-        part.more(("dkms", "status"), "\n".join(found))
+        part.more(("dkms", "status"), "\n".join(match[0].strip() for match in found))
+
+
+def _listed(part: Part, folder: str, name: str) -> None:
+    names = part.document["folders"].setdefault(folder, [])
+    if name not in names:
+        names.append(name)
 
 
 def lspci(block: Block, part: Part) -> None:
@@ -82,7 +94,7 @@ def lspci(block: Block, part: Part) -> None:
         folder = f"/sys/bus/pci/devices/{address}"
         identifier = _PCI_ID.search(found[5])
         code = found[4] or ("0300" if found[3].startswith("VGA") else "0302" if found[3] == "3D controller" else "0380")
-        _listed_device(part, address)
+        _listed(part, "/sys/bus/pci/devices", address)
         part.put("files", f"{folder}/vendor", "0x10de\n")
         part.put("files", f"{folder}/class", f"0x{code}00\n")
         if identifier:
@@ -108,12 +120,6 @@ def _for_nvidia(command: Command) -> bool:
     last = command.stages[-1] if command.filtered else ()
     words = [word.lower() for word in last if not word.startswith("-")]
     return words[:1] == ["grep"] and words[1:] == ["nvidia"]
-
-
-def _listed_device(part: Part, address: str) -> None:
-    listed = part.document["folders"].setdefault("/sys/bus/pci/devices", [])
-    if address not in listed:
-        listed.append(address)
 
 
 def _bound_driver(part: Part, folder: str, following: Sequence[str]) -> None:
