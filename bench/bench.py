@@ -8,6 +8,9 @@ median of the rounds' own ratios. The namespace of the rig is entered once, befo
 nvdiag that this interpreter's environment has; `make bench` installs one as people have it, because an editable install
 costs each start of Python some 10 ms more, the floor's too.
 
+The paste is 10 MB of commands, tables, kernel log and prose; beside it runs a pass of Python over its words, which is
+what reading it at all costs.
+
 The bug report is 100 MB of text, a generated report's sections over and over, in a gzip member each as NVIDIA's script
 writes them. Beside it runs what a person would do first, `zcat FILE | grep -c NVRM`.
 """
@@ -41,6 +44,8 @@ LOADED = "550.144.03"
 NVDIAG = "nvdiag check --format json"
 FLOOR = 'python -c "import click, pynvml"'
 NVIDIA_SMI = "nvidia-smi"
+PASTE_BYTES = 10 * 10**6
+WORDS = "import re, sys; print(len(set(re.findall(r'[a-z0-9_]+', open(sys.argv[1]).read().lower()))))"
 REPORT_BYTES = 100 * 10**6
 REPORT_ROUNDS = 3
 MOST_RATIO, MOST_MEGABYTES = 10, 150
@@ -60,6 +65,7 @@ def main() -> None:
     compile_bytecode()
     code = measure_machine(options.rounds)
     with tempfile.TemporaryDirectory(prefix="nvdiag-bench") as folder:
+        measure_paste(Path(folder))
         code = measure_report(Path(folder)) or code
     sys.exit(code)
 
@@ -104,6 +110,44 @@ def measure(rounds: int, nvidia_smi: str | None, state: str) -> None:
         ratio = median(own / other for own, other in zip(times[NVDIAG], spent, strict=True))
         beside = "" if name == NVDIAG else f"{ratio:8.2f} times that"
         print(f"{name:36} {exits[name]:4} {median(spent) * 1000:7.1f}   {beside}".rstrip())
+
+
+def measure_paste(folder: Path) -> None:
+    """Read a long paste, and print what that takes."""
+    file = folder / "paste.txt"
+    file.write_text(long_paste(), encoding="utf-8")
+    command = [*nvdiag_command(), "--from", str(file)]
+    beside = [sys.executable, "-c", WORDS, str(file)]
+    rounds = [(run(command), run(beside)) for _ in range(REPORT_ROUNDS)]
+    seconds = median(own[1] for own, _ in rounds)
+    ratio = median(own[1] / other[1] for own, other in rounds)
+    print()
+    print(
+        f"a paste of {PASTE_BYTES // 10**6} MB read in {seconds:.2f} s (exit {rounds[0][0][0]}):"
+        f" {ratio:.2f} times one pass over its words"
+    )
+
+
+def long_paste() -> str:
+    """Text as people paste it, over and over, no line twice."""
+    piece = (
+        "[{n:12.6f}] NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x22:0x56:{n})\n"
+        "2026-07-0{d}T10:22:33.123 node{d} trainer[{n}]: step {n} loss 0.{n} and some more words of a training run\n"
+        "$ nvidia-smi\n"
+        "| NVIDIA-SMI 570.169                Driver Version: 570.169        CUDA Version: 12.8     |\n"
+        "|   0  NVIDIA GeForce RTX 4090        Off |   00000000:01:00.0 Off |                  Off |\n"
+        "| 30%   33C    P8             29W /  450W |    {n}MiB /  24564MiB |      0%      Default |\n"
+        "root@node{d}:~# journalctl -u trainer | tail\n"
+        "Jul 0{d} 11:07:05 node{d} trainer[{n}]: I think that the GPU of this machine is gone since {n} minutes\n"
+        "torch {n}.0+cu128 was installed; libcudart.so.12 => /usr/local/cuda-12.8/lib64/libcudart.so.12 (0x{n})\n"
+    )
+    text: list[str] = []
+    size = number = 0
+    while size < PASTE_BYTES:
+        text.append(piece.format(n=number, d=number % 2))
+        size += len(text[-1])
+        number += 1
+    return "".join(text)
 
 
 def measure_report(folder: Path) -> int:

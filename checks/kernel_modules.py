@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from nvdiag.checks import _driver_remedies, _remedies, _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages, Said
-from nvdiag.facts.system import Distribution
-from nvdiag.model.finding import Finding, Layer, Remedy, Risk, Severity
+from nvdiag.facts.module_files import ModuleInstallation
+from nvdiag.facts.modules import KernelModules
+from nvdiag.facts.smi_report import SmiReport
+from nvdiag.facts.system import Distribution, RunningKernel
+from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
+from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 WITHOUT_MODULE = frozenset(
@@ -56,6 +61,43 @@ def the_texts_tell_of_no_failed_build(messages: Messages, distribution: Distribu
         detail=_why_not_built(said),
         remedies=_build_remedies(said, distribution),
         explains=WITHOUT_MODULE - {"driver-package-conflict"} if hints_only else WITHOUT_MODULE,
+        layers=(Layer.LOADED_MODULE,),
+    )
+
+
+@check("driver-not-built", area="driver")
+def dkms_has_built_for_the_kernel_that_runs(
+    installation: ModuleInstallation,
+    running: RunningKernel,
+    smi: SmiReport | Unknown,
+    modules: KernelModules | Unknown,
+    distribution: Distribution | Unknown,
+) -> Iterator[Finding]:
+    """DKMS has built the driver for the kernel that runs, where the driver does not answer."""
+    trees = [path for path in installation.sources if path.startswith("/var/lib/dkms/")]
+    if not trees or any(kernel == running.release for _, kernel in installation.builds):
+        raise NotApplicable("DKMS does not manage the driver, or has built it for the kernel that runs")
+    silent = isinstance(smi, SmiReport) and "communicate" in smi.failure
+    unloaded = isinstance(modules, KernelModules) and modules.nvidia is None
+    if not (silent or unloaded):
+        raise NotApplicable("nothing says that the driver is not loaded")
+    built = [f"{release} for {kernel}" for release, kernel in installation.builds]
+    yield Finding(
+        id="driver-not-built",
+        severity=Severity.ERROR,
+        confidence=Confidence.LIKELY,
+        title=f"DKMS has not built the driver for the kernel that runs, {running.release}",
+        detail="A kernel module fits one kernel only; without one for the kernel that runs the GPU cannot be used.",
+        evidence=(
+            Evidence(source="dkms status", excerpt=listed(built) if built else "added, and built for no kernel"),
+            Evidence(source="uname -r", excerpt=running.release.text),
+            *((Evidence(source="nvidia-smi", excerpt=smi.failure),) if silent and isinstance(smi, SmiReport) else ()),
+        ),
+        remedies=(
+            _driver_remedies.build_for(_remedies.family(distribution), shlex.quote(running.release.text)),
+            _driver_remedies.READ_BUILD_LOG,
+        ),
+        explains=WITHOUT_MODULE,
         layers=(Layer.LOADED_MODULE,),
     )
 

@@ -9,10 +9,10 @@ from nvdiag.checks import _evidence, _remedies, _said
 from nvdiag.engine import check
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.messages import Messages, Said
-from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
+from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.packages import DriverPackages
-from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.facts.system import Distribution, RunningKernel
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import DriverRelease
@@ -56,7 +56,8 @@ def no_mismatch_is_told_of(
     libraries: DriverLibraries | Unknown,
     disk: RunningKernelModule | Unknown,
     following: NextBootModule | Unknown,
-    surroundings: Surroundings,
+    installation: ModuleInstallation | Unknown,
+    running: RunningKernel | Unknown,
     distribution: Distribution | Unknown,
     packages: DriverPackages | Unknown,
 ) -> Iterator[Finding]:
@@ -67,12 +68,13 @@ def no_mismatch_is_told_of(
         *(_evidence.of_loaded(loaded, Unknown("")) if isinstance(loaded, LoadedDriver) else ()),
         *_library_evidence(libraries),
         *_evidence.of_disk(following, disk),
+        *_built(installation),
     )
     why_disk = _why_disk(said, sides, disk)
     if why_disk:
         yield _disk(said, sides, why_disk, beside, _repair(disk, sides, packages, distribution))
     else:
-        yield _memory(said, sides, beside, following, disk)
+        yield _memory(said, sides, beside, following, disk, _by_dkms(installation, running, sides))
 
 
 def _sides(
@@ -114,6 +116,31 @@ def _why_disk(
             " module that does not fit (an old one on disk, or a copy in the initramfs or the image).",
         )
     return None
+
+
+def _built(installation: ModuleInstallation | Unknown) -> Iterator[Evidence]:
+    for release, kernel in installation.builds[:4] if isinstance(installation, ModuleInstallation) else ():
+        yield Evidence(source="dkms", excerpt=f"{release} is built for {kernel}")
+
+
+def _by_dkms(installation: ModuleInstallation | Unknown, running: RunningKernel | Unknown, sides: _Sides) -> str:
+    """What DKMS has built of another release than the loaded one, and what follows for a reboot; empty for nothing."""
+    builds = installation.builds if isinstance(installation, ModuleInstallation) else ()
+    others = [
+        (release, kernel)
+        for release, kernel in builds
+        if release != sides.module and (sides.library is None or release.starts_with(sides.library))
+    ]
+    if sides.module is None or not others:
+        return ""
+    release, kernel = others[-1]
+    kernels = {one for _, one in others}
+    if isinstance(running, RunningKernel) and running.release not in kernels:
+        return (
+            f"a reboot will fix it if {kernel} boots: DKMS has built {release} for it, and only the old module is there"
+            f" for {running.release}, which runs"
+        )
+    return f"a reboot will fix it: DKMS has built {release} for {kernel}"
 
 
 def _repair(
@@ -159,6 +186,7 @@ def _memory(
     beside: tuple[Evidence, ...],
     following: NextBootModule | Unknown,
     disk: RunningKernelModule | Unknown,
+    by_dkms: str,
 ) -> Finding:
     known = sides.module is not None and sides.library is not None
     on_disk = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
@@ -167,7 +195,7 @@ def _memory(
     elif isinstance(following, NextBootModule) and sides.library is not None:
         prediction = _remedies.reboot_prediction(following, sides.library)
     else:
-        prediction = (
+        prediction = by_dkms or (
             "it helps if the module on disk for the kernel that boots next is of the libraries' release;"
             " `modinfo -F version nvidia` tells for the running one"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice
@@ -98,13 +98,13 @@ class _Text:
         self.lines = text.split("\n")
         self._small = text.lower()
         self._starts = [0, *(found.end() for found in re.finditer("\n", self._small))]
-        self._words = _words(self._small)
+        self._words = _Words(self._small)
 
     def lines_with(self, literals: Sequence[str]) -> list[int]:
         """The numbers of the lines in which one of these stands, each once, in order, the first 2000."""
         kept: set[int] = set()
         for literal in literals:
-            if not self._words.issuperset(_inner_words(literal)):
+            if not self._words.may_hold(literal):
                 continue
             position = self._small.find(literal)
             while position >= 0 and len(kept) < _MOST_LOOKED_AT:
@@ -115,16 +115,39 @@ class _Text:
         return sorted(kept)
 
 
-def _words(text: str) -> set[str]:
-    """All words of a text. A literal whose inner words are not among them need not be searched for."""
-    found: set[str] = set()
-    for start in range(0, len(text), _CHUNK):  # a word across the border is whole in one of the two chunks
-        found.update(re.findall(r"[a-z0-9_]+", text[start : start + _CHUNK + 200]))
-    return found
+class _Words:
+    """All words of a text: most literals have one that is not among them, and need not be searched for."""
+
+    def __init__(self, text: str) -> None:
+        found: set[str] = set()
+        for start in range(0, len(text), _CHUNK):  # a word across the border is whole in one of the two chunks
+            found.update(re.findall(r"[a-z0-9_]+", text[start : start + _CHUNK + 200]))
+        self._all = found
+        self._forwards = sorted(found)
+        self._backwards = sorted(word[::-1] for word in found)
+        self._joined = "\n".join(self._forwards)
+
+    def may_hold(self, literal: str) -> bool:
+        """False where a word of the literal is certainly not in the text; its first and last may be parts of words."""
+        for word in re.finditer(r"[a-z0-9_]+", literal):
+            first, last = word.start() == 0, word.end() == len(literal)
+            if first and last:
+                there = word[0] in self._joined
+            elif first:
+                there = _begins(self._backwards, word[0][::-1])
+            elif last:
+                there = _begins(self._forwards, word[0])
+            else:
+                there = word[0] in self._all
+            if not there:
+                return False
+        return True
 
 
-def _inner_words(literal: str) -> list[str]:
-    return re.findall(r"(?<=[^a-z0-9_])[a-z0-9_]+(?=[^a-z0-9_])", literal)
+def _begins(words: Sequence[str], start: str) -> bool:
+    """Whether one of the sorted words begins so."""
+    index = bisect_left(words, start)
+    return index < len(words) and words[index].startswith(start)
 
 
 def _said(message: Message, lines: Sequence[str], index: int, source: str) -> Said | None:
@@ -132,10 +155,13 @@ def _said(message: Message, lines: Sequence[str], index: int, source: str) -> Sa
     window = [first.text[:LONGEST_LINE]]
     for line in lines[index + 1 : index + message.lines]:
         window.append(_continued(bare(line).text[:LONGEST_LINE]))
-    text = " ".join(part.strip() for part in window if part.strip())
+    parts = [part.strip() for part in window if part.strip()]
+    text = " ".join(parts)
     found = message.search(text)
     if not found:
         return None
+    while len(parts) > 1 and found.end() <= len(text) - len(parts[-1]):  # a line that is no part of it
+        text = text[: -len(parts.pop()) - 1]
     return Said(
         message=message,
         text=_excerpt(text, found),

@@ -11,7 +11,7 @@ from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
-from nvdiag.facts.modules import KernelModules, VersionFile
+from nvdiag.facts.modules import KernelModules, LoadedDriver, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
@@ -22,9 +22,10 @@ from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.unknown import Unknown
 
 SHOWN: tuple[type[object], ...] = (
-    RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, VersionFile, NextBootKernel,
-    NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer, CudaAnswer,
-    DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages, KernelLog,
+    RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, LoadedDriver, VersionFile,
+    NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
+    CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
+    KernelLog,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from nvdiag.facts.answers import DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryChoice
 from nvdiag.facts.module_files import NextBootModule
-from nvdiag.facts.modules import KernelModules
+from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.pci import PciGpu, PciGpus
 from nvdiag.facts.system import Surroundings
 from nvdiag.facts.toolkits import Toolkits
@@ -39,7 +39,7 @@ def rows(diagnosis: Diagnosis) -> list[Row]:
     facts = diagnosis.facts
     shown = [
         *_gpus(facts),
-        _loaded(fact(facts, KernelModules)),
+        _loaded(fact(facts, KernelModules), fact(facts, LoadedDriver)),
         _next_boot(fact(facts, NextBootModule)),
         *_libraries(fact(facts, DriverLibraries)),
         _cuda(fact(facts, DriverCuda)),
@@ -90,9 +90,11 @@ def _gpu(gpu: PciGpu, device: NvmlDevice | None) -> str:
     return f"{name} at {gpu.address}, kernel driver {gpu.driver or 'none'}"
 
 
-def _loaded(modules: KernelModules | Unknown) -> Row:
+def _loaded(modules: KernelModules | Unknown, told: LoadedDriver | Unknown) -> Row:
     if isinstance(modules, Unknown):
-        return _unsure(Layer.LOADED_MODULE, modules)
+        if isinstance(told, Unknown):
+            return _unsure(Layer.LOADED_MODULE, modules)
+        return Row(layer=Layer.LOADED_MODULE, value=told.release.text, source=told.source, release=told.release.text)
     if modules.nvidia is None:
         return Row(layer=Layer.LOADED_MODULE, value="not loaded", source="/sys/module/nvidia", mark="skipped")
     release = modules.nvidia.release.text if modules.nvidia.release else None

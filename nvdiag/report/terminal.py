@@ -58,11 +58,13 @@ def render(diagnosis: Diagnosis, look: Look, fail_on: Severity = Severity.ERROR,
 def _lines(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) -> Iterator[Text]:
     yield from _heading(diagnosis, look)
     yield Text()
-    yield from _stack(diagnosis, look)
+    stack = list(_stack(diagnosis, look))
+    yield from stack
     for status in status_lines(diagnosis):
         for line in _wrapped(printable(status if look.unicode else status.replace("°", "")), "  ", look, hang=" " * 9):
             yield Text(line)
-    yield Text()
+    if stack:
+        yield Text()
     for ranked in diagnosis.findings:
         yield from _finding(ranked, look)
         yield Text()
@@ -236,7 +238,8 @@ def _of_text(reason: str, status: Status) -> str:
     """Of a text, all that it leaves out is one reason: it was not written to show a whole machine."""
     if status is Status.SKIPPED:
         return "they ask for what is not in the text (--format json names each)"
-    return _NOT_SHOWN if "the text does not show " in reason else reason
+    silent = "the text does not show " in reason or "is recorded" in reason
+    return _NOT_SHOWN if silent else reason
 
 
 _NOT_SHOWN = "the text does not show what they look at (--format json names each)"

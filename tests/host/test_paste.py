@@ -237,6 +237,15 @@ def test_a_gpu_without_driver_lines_has_an_untold_driver() -> None:
         host.link("/sys/bus/pci/devices/0000:01:00.0/driver")
 
 
+def test_a_bus_without_nvidia_needs_a_whole_listing_or_a_search_that_found_nothing() -> None:
+    intel = "".join(f"00:1{number}.0 Host bridge: Intel Corporation Something\n" for number in range(9))
+    assert host_of(f"$ lspci\n{intel}").folder("/sys/bus/pci/devices") == ()
+    assert host_of("$ lspci | grep -i nvidia\n$ x\n").folder("/sys/bus/pci/devices") == ()
+    for text in (f"$ lspci -s 00:10.0\n{intel[:60]}", "$ lspci | grep -i vga\n$ x", "$ lspci | grep -i nvidia"):
+        with pytest.raises(NotRecorded):
+            host_of(text).folder("/sys/bus/pci/devices")
+
+
 def test_links_and_nodes_of_a_long_listing_are_recorded() -> None:
     text = (
         "$ ls -l /usr/lib/x86_64-linux-gnu/libcuda.so*\n"

@@ -37,11 +37,26 @@ def demo_text() -> str:
     return as_text(redacted(document, "scenario"))
 
 
+PASTE = """\
+$ python serve.py
+RuntimeError: The NVIDIA driver on your system is too old (found version 12020).
+$ nvidia-smi
+| NVIDIA-SMI 535.161.07             Driver Version: 535.161.07   CUDA Version: 12.2     |
+$ pip list | grep torch
+torch                2.9.1+cu130
+"""
+"""A paste as people bring it: an error, and the two versions that decide."""
+
+
 def readme_with_demo(readme: str) -> str:
-    """The README with the demo's real output in the block that shows it."""
+    """The README with the real outputs in the blocks that show the demo and a paste."""
     output = CliRunner().invoke(app, ["demo"]).output
     block = re.compile(r"(```console\n\$ nvdiag demo\n).*?(```)", re.S)
-    return block.sub(lambda found: found[1] + output + found[2], readme)
+    readme = block.sub(lambda found: found[1] + output + found[2], readme)
+    report = CliRunner().invoke(app, ["check", "--from", "-"], input=PASTE).output
+    head = report.partition("\n\ncould not be judged:")[0]
+    pasted = f"```console\n$ nvdiag check --from - <<'END'\n{PASTE}END\n{head}\n```"
+    return re.sub(r"```console\n\$ nvdiag check --from .*?```", lambda _: pasted, readme, count=1, flags=re.S)
 
 
 if __name__ == "__main__":

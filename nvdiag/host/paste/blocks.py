@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _AT = re.compile(
     r"^[ \t]{0,8}(?:\[?(?:\d{4}-\d\d-\d\d )?\d\d:\d\d(?::\d\d)?\]? )?(?:\([\w.\-/ ]{1,60}\) {0,2}){0,3}"
@@ -234,6 +235,7 @@ def _name(word: str) -> str:
     return re.split(r"[/\\]", word)[-1].removesuffix(".exe")
 
 
+@lru_cache(maxsize=256)
 def _command(text: str, host: str = "") -> Command:
     text = text.strip()
     return Command(text, tuple(_stages(text)), host=host)

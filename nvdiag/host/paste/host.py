@@ -25,6 +25,9 @@ _ENGINES = {
 }  # fmt: skip
 _KINDS = {"nvidia-docker": "docker", "kubectl": "kubernetes", "singularity": "apptainer", "nerdctl": "containerd",
           "lxc": "lxd", "incus": "lxd"}  # fmt: skip
+_HEADS = ("NVRM version:", "| NVIDIA-SMI ", "Cuda compilation tools, release")
+"""What an output has once."""
+
 _MOST_PARTS = 64
 
 
@@ -73,9 +76,10 @@ class _Sorter:
         if command is not None and command.host:
             self._at(command.host)
         engine = _entered(command)
-        part = self._within(engine, block, command) if engine and command is not None else self.current
-        self._record(block, part)
-        self.current.say(_source(block), block.words)
+        for piece in _pieces(block):
+            part = self._within(engine, piece, command) if engine and command is not None else self.current
+            self._record(piece, part)
+            self.current.say(_source(piece), piece.words)
 
     def _at(self, host: str) -> None:
         """The part of a host by its name; the first name that is seen is the first part's."""
@@ -113,6 +117,25 @@ class _Sorter:
             return self.parts[-1]
         self.parts.append(Part(label=label, inside=inside))
         return self.parts[-1]
+
+
+def _pieces(block: Block) -> list[Block]:
+    """A block cut where an output begins that is there a second time: outputs of several machines one after another."""
+    cuts = [0]
+    seen: set[str] = set()
+    for index, line in enumerate(block.lines):
+        for head in _HEADS:
+            if head in line:
+                if head in seen:
+                    cuts.append(index)
+                    seen.clear()
+                seen.add(head)
+    if len(cuts) == 1:
+        return [block]
+    ends = [*cuts[1:], len(block.lines)]
+    pieces = [Block(block.command, block.lines[start:end], True) for start, end in zip(cuts, ends, strict=True)]
+    pieces[0].heading = block.heading
+    return pieces
 
 
 def recognise_or_nothing(block: Block, part: Part) -> None:

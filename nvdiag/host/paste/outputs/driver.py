@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from nvdiag.host.paste.blocks import Block
+from nvdiag.host.paste.blocks import Block, Command
 from nvdiag.host.paste.document import Part
 
 VERSION_FILE = "/proc/driver/nvidia/version"
@@ -27,6 +27,10 @@ _DETAIL = re.compile(
     r"|IOMMU group|Expansion ROM|Kernel driver in use|Kernel modules)\b"
 )
 """How the lines of `lspci -k` and -v begin that tell more of a device; a forum may have taken their indentation."""
+_DEVICE = re.compile(r"^\s{0,4}(?:[0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7] \S")
+_FEWEST_DEVICES = 8
+"""Devices on the bus of any machine; a shorter list is a part of one."""
+
 _PCI_ID = re.compile(r"\[10de:([0-9a-fA-F]{4})\]")
 
 
@@ -67,13 +71,26 @@ def modinfo(block: Block, part: Part) -> None:
 
 def dkms(block: Block, part: Part) -> None:
     """`dkms status`, as new and old releases print it."""
-    found = [line.strip() for line in block.lines if _DKMS.match(line)]
+    found = [match for line in block.lines if (match := _DKMS.match(line))]
+    for match in found:
+        _listed(part, "/var/lib/dkms", match[1])
+        _listed(part, f"/var/lib/dkms/{match[1]}", match[2])
+        kernel = re.search(r", (\d{1,2}\.\d{1,3}[\w.+~-]{0,80})", match[0][match.end(2) - match.start() :])
+        if kernel and match[3].lower() in ("built", "installed"):
+            _listed(part, f"/var/lib/dkms/{match[1]}/{match[2]}", kernel[1])
     if found:
-        part.more(("dkms", "status"), "\n".join(found))
+        part.more(("dkms", "status"), "\n".join(match[0].strip() for match in found))
+
+
+def _listed(part: Part, folder: str, name: str) -> None:
+    names = part.document["folders"].setdefault(folder, [])
+    if name not in names:
+        names.append(name)
 
 
 def lspci(block: Block, part: Part) -> None:
     """NVIDIA's display controllers as sysfs shows them. A listing without driver lines leaves the driver untold."""
+    _bus_without_nvidia(block, part)
     for index, line in enumerate(block.lines):
         found = _LSPCI.match(line)
         if not found or "NVIDIA" not in found[5]:
@@ -82,7 +99,7 @@ def lspci(block: Block, part: Part) -> None:
         folder = f"/sys/bus/pci/devices/{address}"
         identifier = _PCI_ID.search(found[5])
         code = found[4] or ("0300" if found[3].startswith("VGA") else "0302" if found[3] == "3D controller" else "0380")
-        _listed_device(part, address)
+        _listed(part, "/sys/bus/pci/devices", address)
         part.put("files", f"{folder}/vendor", "0x10de\n")
         part.put("files", f"{folder}/class", f"0x{code}00\n")
         if identifier:
@@ -90,10 +107,24 @@ def lspci(block: Block, part: Part) -> None:
         _bound_driver(part, folder, block.lines[index + 1 : index + 60])
 
 
-def _listed_device(part: Part, address: str) -> None:
-    listed = part.document["folders"].setdefault("/sys/bus/pci/devices", [])
-    if address not in listed:
-        listed.append(address)
+def _bus_without_nvidia(block: Block, part: Part) -> None:
+    """A bus on which nothing of NVIDIA's is: by a whole listing, or by a search for NVIDIA that found nothing."""
+    command = block.command if block.command is not None and block.command.program == "lspci" else None
+    devices = [line for line in block.lines if _DEVICE.match(line)]
+    if any("NVIDIA" in line or "10de:" in line for line in block.lines):
+        return
+    narrowed = command is not None and any(word.startswith(("-s", "-d")) for word in command.argv)
+    whole = len(devices) >= _FEWEST_DEVICES and not narrowed and not (command is not None and command.filtered)
+    searched = command is not None and block.whole and not block.text.strip() and _for_nvidia(command)
+    if whole or searched:
+        part.document["folders"].setdefault("/sys/bus/pci/devices", [])
+
+
+def _for_nvidia(command: Command) -> bool:
+    """Whether the filter lets through just what names NVIDIA."""
+    last = command.stages[-1] if command.filtered else ()
+    words = [word.lower() for word in last if not word.startswith("-")]
+    return words[:1] == ["grep"] and words[1:] == ["nvidia"]
 
 
 def _bound_driver(part: Part, folder: str, following: Sequence[str]) -> None:

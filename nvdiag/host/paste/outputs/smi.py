@@ -28,7 +28,7 @@ _LISTED_GPU = re.compile(r"^[ \t]{0,8}GPU (\d{1,3}): (.{1,100}) \(UUID: (GPU-[0-
 
 def smi_table(block: Block, part: Part) -> None:
     """The table, from its head to its last border, or the sentence in its place."""
-    heads = [index for index, line in enumerate(block.lines) if _SMI_HEAD.search(line)]
+    heads = [index for index, line in enumerate(block.lines) if "SMI" in line and _SMI_HEAD.search(line)]
     if heads:
         part.state("nvidia-smi works", True)
         table = block.lines[max(0, heads[0] - 2) :]
@@ -39,8 +39,10 @@ def smi_table(block: Block, part: Part) -> None:
         part.state("nvidia-smi works", True)
         part.command(("nvidia-smi", "-L"), "\n".join(listed))
         return
+    if not _is_smi(block) or not _SMI_FAILED.search(block.text):
+        return
     for index, line in enumerate(block.lines):
-        if _SMI_FAILED.search(line) and _is_smi(block):
+        if _SMI_FAILED.search(line):
             words = "\n".join(block.lines[index : index + 2])
             code = next((code for words_of, code in _SMI_EXITS if words_of in words), 1)
             part.state("nvidia-smi works", False)
@@ -55,5 +57,5 @@ def _is_smi(block: Block) -> bool:
 
 def smi_query(block: Block, part: Part) -> None:
     """`nvidia-smi -q`."""
-    if any("NVSMI LOG" in line or _LISTED_VERSION.match(line) for line in block.lines):
+    if any("NVSMI LOG" in line or ("Version" in line and _LISTED_VERSION.match(line)) for line in block.lines):
         part.command(("nvidia-smi", "-q"), block.text)
