@@ -171,6 +171,30 @@ def test_details_of_a_device_are_its_own_without_their_indentation() -> None:
     assert host.link("/sys/bus/pci/devices/0000:01:00.0/driver") == "../../../bus/pci/drivers/nouveau"
 
 
+FAILED = "Failed to initialize NVML: Driver/library version mismatch\n"
+
+
+def test_what_a_reboot_has_cured_is_history() -> None:
+    host = host_of(f"$ nvidia-smi\n{FAILED}$ sudo reboot\n$ nvidia-smi\n{TABLE}\n")
+    assert "550.90.07" in host.run("nvidia-smi").stdout
+    assert not any("mismatch" in text for _, text in host.texts())
+    assert any("mismatch" in text for _, text in host.earlier_texts())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"$ nvidia-smi\n{TABLE}\n$ sudo reboot\n$ nvidia-smi\n{FAILED}",
+        f"$ nvidia-smi\n{FAILED}\nlast week it was:\n$ nvidia-smi\n{TABLE}\n",
+    ],
+    ids=["worked-before", "no-restart"],
+)
+def test_what_fails_now_or_may_fail_still_is_no_history(text: str) -> None:
+    hosts = hosts_of(text.encode(), "text")
+    assert len(hosts) == 2
+    assert any("mismatch" in words for host in hosts for _, words in host.texts())
+
+
 def test_rsyslogs_joined_lines_are_lines_again() -> None:
     joined = b"Jun 30 11:07:05 gpu-0 kernel: NVRM: API mismatch: the client has the version 1.2, but#012NVRM: this"
     assert lines_of(joined)[1] == "NVRM: this"
