@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 
 from nvdiag.facts.log_lines import bare
+from nvdiag.facts.wrapped import whole_lines
 from nvdiag.host import Host
 from nvdiag.knowledge.messages import LONGEST_LINE, Message, messages
 from nvdiag.model.finding import Evidence
@@ -61,7 +62,8 @@ class Messages:
             raise NotApplicable("no text with messages is looked at")
         joined = "\n".join(text for _, text in texts)
         ends = list(accumulate(text.count("\n") + 1 for _, text in texts))
-        found = messages_in(joined, "")
+        found = [*messages_in(joined, "")]
+        found += _of_broken_lines(joined.split("\n"), {(one.message.name, one.line) for one in found})
         placed = (replace(said, source=texts[bisect_right(ends, said.line)][0]) for said in found)
         return cls(
             tuple(sorted(placed, key=lambda said: said.line)), tuple(dict.fromkeys(source for source, _ in texts))
@@ -89,6 +91,20 @@ def messages_in(text: str, source: str, among: Sequence[Message] = ()) -> Iterat
     for message in among or messages():
         found = (_said(message, searched.lines, index, source) for index in searched.lines_with(message.literals))
         yield from islice((said for said in found if said is not None), _MOST_OF_ONE)
+
+
+_APART = "\n" * 16
+"""More lines than any message has: what is found in one place does not run on into the next."""
+
+
+def _of_broken_lines(lines: Sequence[str], known: Set[tuple[str, int]]) -> Iterator[Said]:
+    """The messages that are there only once broken lines are whole."""
+    whole = [*whole_lines(lines)]
+    among = tuple(message for message in messages() if message.proves)
+    for said in messages_in(_APART.join(text for _, text in whole), "", among) if whole else ():
+        line = whole[said.line // len(_APART)][0]
+        if not any((said.message.name, near) in known for near in range(line, line + 7)):
+            yield replace(said, line=line)
 
 
 class _Text:
