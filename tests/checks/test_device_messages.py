@@ -291,6 +291,12 @@ def test_words_tell_of_a_suspend_too(words: str) -> None:
     assert ids(saying(f"{words}\n{TORCH_999}")) == ["uvm-broken-after-suspend"]
 
 
+def test_a_table_of_nvidia_smi_beside_error_999_speaks_for_uvm() -> None:
+    table = "| NVIDIA-SMI 550.90.07              Driver Version: 550.90.07      CUDA Version: 12.4     |"
+    assert ids(saying(f"{table}\n{TORCH_999}")) == ["uvm-not-loaded"]
+    assert ids(saying(f"$ docker exec -it trainer python a.py\n{TORCH_999}")) == ["uvm-not-loaded"]
+
+
 def test_resuming_a_training_run_is_no_suspend() -> None:
     assert ids(saying("after resuming from checkpoint:\n" + TORCH_999)) == ["uvm-not-loaded"]
 

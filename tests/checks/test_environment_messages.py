@@ -122,6 +122,8 @@ FIRST = {
         "ValueError: Free memory on device (3.25/23.43 GiB) on startup is less than desired GPU memory utilization"
         " (0.9, 21.09 GiB). Decrease GPU memory utilization",
         "failed call to cuDevicePrimaryCtxRetain: CUDA_ERROR_OUT_OF_MEMORY: out of memory; total memory reported: 1",
+        "jcuda.CudaException: CUDA_ERROR_OUT_OF_MEMORY\n    at jcuda.driver.JCudaDriver.checkResult(A.java:33)\n"
+        "    at jcuda.driver.JCudaDriver.cuCtxCreate(JCudaDriver.java:151)",
         "pciBusID: 0000:01:00.0\ntotalMemory: 10.92GiB freeMemory: 166.94MiB\nCUDA_ERROR_OUT_OF_MEMORY",
         "ggml_cuda_init: found 1 CUDA devices (Total VRAM: 24123 MiB):\nusing device CUDA0 (NVIDIA GeForce RTX 3090)"
         " (0000:01:00.0) - 1210 MiB free\nallocating 13542.00 MiB on device 0: cudaMalloc failed: out of memory",
@@ -134,6 +136,8 @@ FIRST = {
         "ERROR: ld.so: object '/usr/lib/libnccl.so.2' from LD_PRELOAD cannot be preloaded: ignored.",
     ),
     "mig-misconfigured": (
+        "error starting plugins: error visiting devices: error visiting device: error getting device memory info:"
+        " Insufficient Permissions",
         "$ sudo nvidia-smi mig -lgi\nNo MIG-enabled devices found.",
         "Warning: MIG mode is in pending enable state for GPU 00000000:07:00.0:In use by another client",
         "ValueError: invalid literal for int() with base 10: 'MIG-11112222-3333-5444-8555-666677778888'",

@@ -174,6 +174,17 @@ def test_details_of_a_device_are_its_own_without_their_indentation() -> None:
 FAILED = "Failed to initialize NVML: Driver/library version mismatch\n"
 
 
+@pytest.mark.parametrize("before", ["ssh node7", "srun --gres=gpu:1", "watch -n1", "sudo -u me"])
+def test_nvidia_smi_fails_also_where_something_else_runs_it(before: str) -> None:
+    assert host_of(f"$ {before} nvidia-smi\n{FAILED}").run("nvidia-smi").exit == 18
+
+
+def test_what_nvidia_smi_says_in_a_container_is_the_containers() -> None:
+    host, inside = hosts_of(f"$ nvidia-smi\n{TABLE}\n$ docker exec -it x nvidia-smi\n{FAILED}".encode(), "text")
+    assert (host.inside(), inside.inside() is not None) == (None, True)
+    assert inside.run("nvidia-smi").exit == 18
+
+
 def test_what_a_reboot_has_cured_is_history() -> None:
     host = host_of(f"$ nvidia-smi\n{FAILED}$ sudo reboot\n$ nvidia-smi\n{TABLE}\n")
     assert "550.90.07" in host.run("nvidia-smi").stdout

@@ -46,13 +46,14 @@ def smi_table(block: Block, part: Part) -> None:
             words = "\n".join(block.lines[index : index + 2])
             code = next((code for words_of, code in _SMI_EXITS if words_of in words), 1)
             part.state("nvidia-smi works", False)
-            argv = block.command.argv if block.command is not None else ()
-            part.command(argv or ("nvidia-smi",), words, code)
+            own = block.command is not None and block.command.program == "nvidia-smi"
+            part.command(block.command.argv if block.command is not None and own else ("nvidia-smi",), words, code)
             return
 
 
 def _is_smi(block: Block) -> bool:
-    return block.command is None or block.command.program == "nvidia-smi"
+    """Whether nvidia-smi printed it: typed as it is, or handed to another machine, a container or a job."""
+    return block.command is None or any("nvidia-smi" in word for word in block.command.argv)
 
 
 def smi_query(block: Block, part: Part) -> None:
