@@ -114,16 +114,26 @@ def the_layers_are_on_the_gpu(messages: Messages) -> Iterator[Finding]:
         detail="It works, at the speed of the CPU."
         if said
         else "The layers on the CPU set the speed. If the GPU's memory is not full, more of them fit.",
-        remedies=(
-            Remedy(
-                summary="ask for the layers to be on the GPU",
-                commands=("llama-server -m MODEL.gguf -ngl 99",),
-                prediction="as many as there are; n_gpu_layers=-1 in llama-cpp-python, num_gpu in Ollama. If memory"
-                " runs out then, take fewer",
-            ),
-        ),
+        remedies=(_OLLAMA,) if said and all(one.message.name == "ollama-all-on-cpu" for one in said) else (_LAYERS,),
         beside=_said.evidence(works),
     )
+
+
+_LAYERS = Remedy(
+    summary="ask for the layers to be on the GPU",
+    commands=("llama-server -m MODEL.gguf -ngl 99",),
+    prediction="as many as there are; n_gpu_layers=-1 in llama-cpp-python, num_gpu in Ollama. If memory runs out then,"
+    " take fewer",
+)
+_OLLAMA = Remedy(
+    summary="read in Ollama's log which GPU it found as it started, and why it took none",
+    commands=(
+        "journalctl -u ollama --no-pager | grep -iE 'inference compute|cuda|gpu' | tail -n 20",
+        "docker logs OLLAMA 2>&1 | grep -iE 'inference compute|cuda|gpu' | tail -n 20",
+    ),
+    prediction="library=cpu there means that it saw none: a container needs --gpus all, and a driver that is too old is"
+    " named. With library=cuda the parameter num_gpu, or the model's size, keeps the layers away",
+)
 
 
 def _few_layers(messages: Messages) -> tuple[Said, ...]:
@@ -145,6 +155,7 @@ def the_server_answers(messages: Messages) -> Iterator[Finding]:
         severity=Severity.WARNING if waiting else Severity.ERROR,
         kind=FindingClass.APPLICATION,
         remedies=(
+            *(remedy for name, remedy in _OF_THE_START if any(one.message.name == name for one in said)),
             Remedy(
                 summary="ask the server for its health, and read its log",
                 commands=("curl -s http://127.0.0.1:8080/health", "journalctl -u ollama -n 100 --no-pager"),
@@ -157,6 +168,27 @@ def the_server_answers(messages: Messages) -> Iterator[Finding]:
             ),
         ),
     )
+
+
+_OF_THE_START = (
+    (
+        "llama-swap-failed",
+        Remedy(
+            summary="give the model more time to load: healthCheckTimeout: 300 in llama-swap's config.yaml",
+            commands=("curl -s http://127.0.0.1:8080/upstream/MODEL/health",),
+            prediction="if it still does not come up, run the model's cmd by hand and read why it ends",
+        ),
+    ),
+    (
+        "llama-server-wrong-argument",
+        Remedy(
+            summary="correct the argument: its name, or the value that is missing before it",
+            commands=("llama-server --help",),
+            prediction="an empty variable in a compose file leaves an option without its value",
+        ),
+    ),
+)
+"""What helps a server that does not even start, by the message that says so."""
 
 
 @check("llama-template-broken")
