@@ -24,10 +24,11 @@ def whole_lines(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
 
     A line is taken for broken where the first word of the next one had no room in the width that the lines around have.
     """
+    lengths = [len(line) if len(line) <= _LONGEST else 0 for line in lines]
     index = 0
     while index < len(lines) - 1:
         end = index
-        while end - index < _MOST_JOINED and end + 1 < len(lines) and _goes_on(lines, end):
+        while end - index < _MOST_JOINED and end + 1 < len(lines) and _goes_on(lines, lengths, end):
             end += 1
         if end > index:
             parts = [lines[index].strip(), *(line.strip() for line in lines[index + 1 : end + 1])]
@@ -37,12 +38,12 @@ def whole_lines(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
         index = max(end, index + 1)
 
 
-def _goes_on(lines: Sequence[str], index: int) -> bool:
-    length = len(lines[index])
-    if not _SHORTEST <= length <= _LONGEST:
+def _goes_on(lines: Sequence[str], lengths: Sequence[int], index: int) -> bool:
+    length = lengths[index]
+    if length < _SHORTEST:
         return False
     following = lines[index + 1]
-    if not following or following.isspace() or _BEGINS.match(following):
+    if not following or following.isspace():
         return False
-    width = max(len(line) for line in lines[max(0, index - _AROUND) : index + _AROUND + 1] if len(line) <= _LONGEST)
-    return length + 1 + len(following.split(None, 1)[0]) > width
+    width = max(lengths[max(0, index - _AROUND) : index + _AROUND + 1])
+    return length + 1 + len(following.split(None, 1)[0]) > width and not _BEGINS.match(following)
