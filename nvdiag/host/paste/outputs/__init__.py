@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 from nvdiag.host.paste.blocks import Block
 from nvdiag.host.paste.document import Part
-from nvdiag.host.paste.outputs import driver, files, smi, system
+from nvdiag.host.paste.outputs import driver, files, packages, smi, system
 
 RECOGNISERS: tuple[Callable[[Block, Part], None], ...] = (
     driver.version_file, smi.smi_table, smi.smi_query, files.ldconfig, files.long_listing, driver.lsmod, driver.modinfo,
     driver.dkms, driver.lspci, system.dpkg, system.rpm_or_pacman, system.uname, system.os_release, system.nvcc,
-    system.variables, system.python, files.ldd, files.file,
+    system.variables, system.python, files.ldd, files.file, packages.package_logs, packages.history,
 )  # fmt: skip
 """Each takes a block; the first ones are those whose contradiction shows another machine or moment."""
 
