@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nvdiag.facts.clock import Moment, moment_in
-from nvdiag.facts.package_logs.transaction import Change, Transaction, relevant, role_of
+from nvdiag.facts.package_logs.transaction import Change, Transaction, parts_of, relevant, role_of
 from nvdiag.model.unknown import ParseError
 
 RUN_SECONDS = 600
@@ -34,11 +34,7 @@ _UPGRADED = re.compile(
 
 def parse_history(text: str) -> tuple[Transaction, ...]:
     """apt's history.log: paragraphs from Start-Date to End-Date, one a run."""
-    starts = [found.start() for found in re.finditer(r"^Start-Date:", text, re.M)]
-    if not starts and text.strip():
-        raise ParseError("no Start-Date is in apt's history")
-    ends = [*starts[1:], len(text)]
-    found = (_paragraph(text[start:end]) for start, end in zip(starts, ends, strict=True))
+    found = (_paragraph(part) for part in parts_of(text, "^Start-Date:"))
     return tuple(one for one in found if one is not None)
 
 
@@ -115,13 +111,8 @@ def _note(changes: dict[str, Change], name: str, act: str, old: str, new: str) -
 
 def parse_term(text: str) -> tuple[Transaction, ...]:
     """apt's term.log: what the terminal showed, from "Log started" to "Log ended"."""
-    starts = [found.start() for found in re.finditer(r"^Log started: ", text, re.M)]
-    if not starts and text.strip():
-        raise ParseError('no "Log started" is in apt\'s terminal log')
-    ends = [*starts[1:], len(text)]
     found: list[Transaction] = []
-    for start, end in zip(starts, ends, strict=True):
-        part = text[start:end]
+    for part in parts_of(text, "^Log started: "):
         when = moment_in(part[:60])
         changes = relevant(Change(one["name"], one["old"], one["new"]) for one in _UNPACKING.finditer(part))
         if when is not None and changes:

@@ -116,8 +116,10 @@ def _age(path: str) -> tuple[int, int]:
 def _family(host: Host, logs: Logs, files: Sequence[str], parse: Parser, enough: Callable[[Transaction], bool]) -> None:
     for path in files:
         text = logs.text(host, path)
+        if text is None:
+            continue
         try:
-            found = parse(text or "")
+            found = parse(text)
         except ParseError:
             continue
         logs.found += [replace(one, source=path) for one in found]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nvdiag.facts.clock import Moment, moment_in, without_year
-from nvdiag.facts.package_logs.transaction import Transaction, paired, role_of, split_nevra
+from nvdiag.facts.package_logs.transaction import Transaction, paired, parts_of, role_of, split_nevra
 from nvdiag.model.unknown import ParseError
 
 RUN_SECONDS = 1800
@@ -161,10 +161,7 @@ def parse_yum_log(text: str, latest: Moment) -> tuple[Transaction, ...]:
 
 def parse_history_info(text: str) -> tuple[Transaction, ...]:
     """`dnf history info` and `yum history info`, of dnf 4, dnf 5 or yum, one or several after another."""
-    starts = [found.start() for found in re.finditer(r"^Transaction ID ?:", text, re.M)]
-    if not starts and text.strip():
-        raise ParseError('no "Transaction ID" is in it')
-    found = (_info(text[start:end]) for start, end in zip(starts, [*starts[1:], len(text)], strict=True))
+    found = (_info(part) for part in parts_of(text, "^Transaction ID ?:"))
     return tuple(one for one in found if one is not None)
 
 

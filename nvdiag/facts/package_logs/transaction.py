@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nvdiag.facts.clock import Moment
+from nvdiag.model.unknown import ParseError
 from nvdiag.model.versions import DriverRelease
 
 
@@ -152,3 +153,11 @@ def split_nevra(text: str) -> tuple[str, str] | None:
         return None
     epoch = found[1] or found[3] or "0"
     return found[2], f"{epoch + ':' if epoch != '0' else ''}{found[4]}-{found[5]}"
+
+
+def parts_of(text: str, head: str) -> tuple[str, ...]:
+    """The parts of a text that begin with a line of this form; ParseError where there is none in what is not empty."""
+    starts = [found.start() for found in re.finditer(head, text, re.M)]
+    if not starts and text.strip():
+        raise ParseError(f"no line is of the form {head}")
+    return tuple(text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=False))
