@@ -35,7 +35,7 @@ _KERNEL = re.compile(
 )
 _MODULE = re.compile(
     r"nvidia\S*-dkms\S*|nvidia\S*kernel-(?:source|dkms)\S*|linux-(?:modules|objects|signatures)-nvidia\S*"
-    r"|(?:a|k)mod-nvidia\S*|nvidia-\S*kmp\S*|nvidia(?:-open)?(?:-lts)?|nvidia-kmod(?!-common)\S*"
+    r"|a?kmod-nvidia\S*|nvidia-\S*kmp\S*|nvidia(?:-open)?(?:-lts)?|nvidia-kmod(?!-common)\S*"
 )
 _LIBRARY = re.compile(
     r"libnvidia-compute\S*|libcuda1|libnvidia-ml1?|nvidia(?:-\d+xx)?-utils|nvidia-driver-(?:cuda-)?libs"

@@ -58,8 +58,8 @@ def package_logs(block: Block, part: Part) -> None:
         path = next((path for path, shape in _SHAPES if shape.match(told)), None)
         if path is not None:
             found.setdefault(path, []).append(told)
-    for path, lines in found.items():
-        if any(_WORTH.search(line) for line in lines):
+    if any(_WORTH.search(line) for lines in found.values() for line in lines):
+        for path, lines in found.items():
             _more(part, path, lines)
     _installer(block, part)
 
