@@ -78,7 +78,8 @@ def parse_dpkg_log(text: str) -> tuple[Transaction, ...]:
         when = moment_in(found[1])
         if when is None or role_of(found["name"]) is None:
             continue
-        if found["act"] and (not runs or not 0 <= when.wall - last <= RUN_SECONDS):
+        again = bool(runs) and found["act"] in ("install", "upgrade") and found["name"] in runs[-1][1]
+        if found["act"] and (not runs or again or not 0 <= when.wall - last <= RUN_SECONDS):
             runs.append((when, {}, {}))
         if not runs:
             continue
@@ -101,12 +102,12 @@ def parse_dpkg_log(text: str) -> tuple[Transaction, ...]:
 
 
 def _note(changes: dict[str, Change], name: str, act: str, old: str, new: str) -> None:
-    """A further act on a package in one run: removed and purged is removed once."""
+    """One act in a run: what is removed and then purged is removed once."""
     before = None if act == "install" or old == "<none>" else old
     after = None if act in ("remove", "purge") or new == "<none>" else new
     if act == "purge" and name in changes:
         return
-    changes[name] = Change(name, changes[name].old if name in changes else before, after)
+    changes[name] = Change(name, before, after)
 
 
 def parse_term(text: str) -> tuple[Transaction, ...]:
