@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 def told(history: DriverHistory | Unknown, release: DriverRelease | None = None) -> str:
     """A sentence about what brought this release, or the one that does not fit; empty where that is not known."""
     found = _brought(history, release)
-    return _sentence(found, "It is so") if found else ""
+    return _sentence(found, "It has been so") if found else ""
 
 
 def kernel(history: DriverHistory | Unknown, release: KernelRelease) -> str:
     """A sentence about the transaction that brought this kernel, empty where none is known."""
     found = history.kernel_came(release) if isinstance(history, DriverHistory) else None
-    return _sentence(found, f"Kernel {release} is there") if found else ""
+    return _sentence(found, f"Kernel {release} has been there") if found else ""
 
 
 def evidence(history: DriverHistory | Unknown, release: DriverRelease | None = None) -> tuple[Evidence, ...]:

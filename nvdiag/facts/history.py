@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.libraries import DriverLibraries, Kind
+from nvdiag.facts.log_lines import bare
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST_KEPT = 20
 _MISMATCH = 18
+_LOADING = "NVRM: loading NVIDIA UNIX"
 _TOLD_OF = frozenset(
     {
         "driver-library-mismatch", "driver-disk-mismatch", "driver-submodule-mismatch", "driver-not-built",
@@ -122,7 +124,6 @@ class DriverHistory:
         question: DriverInQuestion,
         boot: BootTime | Unknown,
         zone: TimeZone | Unknown,
-        messages: Messages | Unknown,
     ) -> DriverHistory:
         name = zone.name if isinstance(zone, TimeZone) else None
         wanted = question.releases
@@ -145,7 +146,7 @@ class DriverHistory:
             looked=tuple(dict.fromkeys(logs.looked)),
             releases=wanted,
             booted=booted,
-            loaded=_load_time(booted, messages),
+            loaded=_load_time(host, booted),
             zone=name,
         )
 
@@ -158,9 +159,17 @@ class DriverHistory:
         return None if self.releases else next((one for one in reversed(self.transactions) if one.of_driver), None)
 
     def brought(self, release: DriverRelease) -> Transaction | None:
-        """The last transaction that changed the driver to this release, which nvidia-smi may have cut."""
-        found = [one for one in self.transactions if any(_is_of(change, (release,)) for change in one.of_driver)]
-        return found[-1] if found else None
+        """The transaction that changed the driver to this release, which nvidia-smi may have cut.
+
+        Only each package's last change counts: what was changed again since is not what is there now.
+        """
+        settled: set[str] = set()
+        for one in reversed(self.transactions):
+            for change in one.of_driver:
+                if change.name not in settled and _is_of(change, (release,)):
+                    return one
+            settled.update(change.name for change in one.of_driver if change.old != change.new)
+        return None
 
     def kernel_came(self, kernel: KernelRelease) -> Transaction | None:
         """The transaction that installed this kernel."""
@@ -191,9 +200,14 @@ def _plain(text: str) -> str:
     return re.sub(r"[-_.]", ".", text)
 
 
-def _load_time(booted: int | None, messages: Messages | Unknown) -> int | None:
-    """When the module was loaded, by its own line in this boot's kernel log."""
-    if booted is None or not isinstance(messages, Messages):
+def _load_time(host: Host, booted: int | None) -> int | None:
+    """When the module was loaded last, by its own line in this boot's kernel log."""
+    if booted is None:
         return None
-    found = [one.since_boot for one in messages.named("nvrm-loading") if one.since_boot is not None]
-    return booted + int(found[-1]) if found else None
+    for _, text in reversed(host.texts()):
+        position = text.rfind(_LOADING)
+        if position >= 0:
+            line = text[text.rfind("\n", 0, position) + 1 : position + len(_LOADING)]
+            seconds = bare(line[-400:]).since_boot
+            return None if seconds is None else booted + int(seconds)
+    return None

@@ -18,7 +18,7 @@ from tests.checks.pasting import pasted
 from tests.facts import package_log_texts as texts
 from tests.report.reporting import as_document, as_lines
 from tests.scenarios import machines
-from tests.scenarios.tree import Tree
+from tests.scenarios.tree import Tree, TreeHost
 
 OLD, NEW = "570.169", "570.172.08"
 BOOT = 1763971200
@@ -175,7 +175,7 @@ def test_without_a_zone_what_lies_close_to_the_boot_stays_open() -> None:
     assert found["transactions"][-1]["at"] == "2025-11-25T06:12:04"
     assert found["transactions"][-1]["after_boot"] is None
     assert any("of a zone that is not known" in line for line in timeline(close))
-    assert "It is so since 2025-11-25 06:12" in first(close).detail
+    assert "It has been so since 2025-11-25 06:12" in first(close).detail
 
 
 def test_no_localtime_is_utc_as_the_c_library_has_it() -> None:
@@ -269,7 +269,7 @@ def test_a_kernel_without_a_module_says_when_that_kernel_came() -> None:
     machine = machines.ubuntu_prebuilt(next_kernel="6.8.0-90-generic")
     finding = first(with_logs(machine, {APT: texts.APT_HISTORY}))
     assert finding.id == "driver-not-built"
-    assert "Kernel 6.8.0-90-generic is there since 2025-11-24 06:40, by unattended-upgrades." in finding.detail
+    assert "Kernel 6.8.0-90-generic has been there since 2025-11-24 06:40, by unattended-upgrades." in finding.detail
 
 
 def test_an_upgrade_that_did_not_end_is_told() -> None:
@@ -307,6 +307,36 @@ def test_a_snapshot_does_not_name_who_asked() -> None:
         assert "node7" not in text
 
 
+def test_what_was_changed_again_since_is_no_cause() -> None:
+    back = (
+        "\nStart-Date: 2025-11-26  10:00:00\nCommandline: apt install libnvidia-compute-570=570.169-0ubuntu0.24.04.1\n"
+        "Downgrade: libnvidia-compute-570:amd64 (570.172.08-0ubuntu0.24.04.1, 570.169-0ubuntu0.24.04.1),"
+        " nvidia-dkms-570-open:amd64 (570.172.08-0ubuntu0.24.04.1, 570.169-0ubuntu0.24.04.1)\n"
+    )
+    machine = with_logs(UBUNTU, {APT: texts.APT_HISTORY + back})
+    assert history(machine).cause is None
+    assert "since" not in first(machine).detail
+    taken_back = with_logs(machines.ubuntu_dkms(NEW, OLD, OLD), {APT: texts.APT_HISTORY + back})
+    assert "It has been so since 2025-11-26 10:00, by `apt install" in first(taken_back).detail
+
+
+def test_the_load_of_the_module_is_in_the_timeline_where_the_kernel_log_tells_it() -> None:
+    class Logged(TreeHost):
+        def texts(self) -> tuple[tuple[str, str], ...]:
+            line = "[   61.500000] NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  570.169  Release Build\n"
+            return (("dmesg", line),)
+
+    host = Logged(with_logs(UBUNTU, {APT: texts.APT_HISTORY}))
+    assert timeline(host)[1:3] == ["2025-11-24 08:00  this boot", "2025-11-24 08:01  the nvidia module was loaded"]
+    assert as_document(diagnosed(host))["facts"]["history"]["module_loaded_at"] == "2025-11-24T08:01:01+00:00"
+
+
+def test_an_ostree_systems_deployment_is_a_transaction_where_it_is_recorded() -> None:
+    text = f"{texts.OSTREE_STATUS}{texts.OSTREE_UPGRADE}"
+    detail = first(pasted(f"{MISMATCH}$ rpm-ostree status -v\n{text}")).detail
+    assert "It has been so since 2025-11-25 05:12, by rpm-ostree" in detail
+
+
 MISMATCH = (
     "$ nvidia-smi\nFailed to initialize NVML: Driver/library version mismatch\nNVML library version: 570.172\n"
     "$ cat /proc/driver/nvidia/version\n"
@@ -337,7 +367,7 @@ MISMATCH = (
 )  # fmt: skip
 def test_pasted_logs_tell_the_same(shown: str, by: str) -> None:
     detail = first(pasted(f"{MISMATCH}{shown}")).detail
-    assert "It is so since 2025-11-25 0" in detail
+    assert "It has been so since 2025-11-25 0" in detail
     assert f", by {by}" in detail
 
 

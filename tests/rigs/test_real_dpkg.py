@@ -113,7 +113,7 @@ def test_dpkgs_own_log_tells_the_upgrade(root: Path, tmp_path: Path) -> None:
     for release in (OLD, NEW):
         dpkg_installs(root, package(tmp_path, release))
     detail, cause = told(root)
-    assert f"It is so since {started}" in detail
+    assert f"It has been so since {started}" in detail
     assert "by dpkg; the log does not say who asked" in detail
     assert cause["changes"] == change()
     assert (cause["source"], cause["after_boot"], cause["failed"]) == ("/var/log/dpkg.log", True, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -16,6 +17,8 @@ from nvdiag.model.unknown import ParseError, Unknown
 
 MOST_FILES = 13
 """Of one log, with its rotated files: a year of monthly ones."""
+_FEW = 2
+"""How many files of a log are read where another log has explained the state: what is newer stands in these."""
 SAME_SECONDS = 900
 """Two logs of one machine tell of one run if their times are not further apart than this."""
 
@@ -66,7 +69,8 @@ def read(host: Host, zone: str | None, enough: Callable[[Transaction], bool]) ->
     logs = Logs()
     folders = _Folders(host)
     for log, parse in _PARSERS.items():
-        _family(host, logs, folders.files(log), parse, enough)
+        explained = any(enough(one) for one in logs.found)
+        _family(host, logs, folders.files(log)[: _FEW if explained else MOST_FILES], parse, enough)
     if APT not in logs.looked:
         _family(host, logs, folders.files(TERM), apt.parse_term, enough)
     now = moment_in(host.source.captured_at)
@@ -83,6 +87,7 @@ class _Folders:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._recorded = frozenset(path for path in host.recorded("files") if path.startswith("/var/log/"))
         self._names: dict[str, tuple[str, ...]] = {}
 
     def files(self, log: str) -> list[str]:
@@ -93,7 +98,7 @@ class _Folders:
                 self._names[folder] = self._host.folder(folder)
             except Unknown:
                 self._names[folder] = ()
-        names = {f"{folder}/{name}" for name in self._names[folder]} | set(self._host.recorded("files"))
+        names = {f"{folder}/{name}" for name in self._names[folder]} | self._recorded
         pattern = re.compile(rf"{re.escape(folder)}/{_rotated(base)}")
         return sorted((path for path in names if pattern.fullmatch(path)), key=_age)[:MOST_FILES] or [log]
 
@@ -133,23 +138,26 @@ def _recorded(host: Host, logs: Logs, now: Moment | None) -> None:
         parse: Parser | None = None
         if _HISTORY_INFO.match(command):
             parse = rpm.parse_history_info
-        elif _OSTREE.match(command) and now is not None:
+        elif _OSTREE.match(command):
             parse = _ostree(now, command)
         if parse is None:
             continue
         try:
-            found = parse(host.run(*command.split()).stdout)
-        except (ParseError, Unknown):
+            found = parse(host.run(*shlex.split(command)).stdout)
+        except (Unknown, ValueError):  # ParseError among the latter; a quote without its partner, too
             continue
         logs.looked.append(command)
         logs.found += [replace(one, source=command) for one in found]
 
 
-def _ostree(now: Moment, command: str) -> Parser:
+def _ostree(now: Moment | None, command: str) -> Parser:
+    """A deployment is as old as its image; what has no date of its own is of the recording's."""
+
     def parse(text: str) -> tuple[Transaction, ...]:
         deployments = others.parse_deployments(text) if "Version:" in text else ()
         when = deployments[0][1] if deployments else now
-        return others.parse_ostree_difference(text, when, command)
+        asked = command if re.match(r"rpm-ostree (?:upgrade|update|rebase|deploy|install|override)\b", command) else ""
+        return others.parse_ostree_difference(text, when, asked) if when is not None else ()
 
     return parse
 
