@@ -17,7 +17,7 @@ from tests.checks.diagnosing import diagnosed, first
 from tests.checks.pasting import pasted
 from tests.facts import package_log_texts as texts
 from tests.report.reporting import as_document, as_lines
-from tests.scenarios import machines
+from tests.scenarios import machines, reports
 from tests.scenarios.tree import Tree, TreeHost
 
 OLD, NEW = "570.169", "570.172.08"
@@ -373,3 +373,15 @@ def test_pasted_logs_tell_the_same(shown: str, by: str) -> None:
 
 def test_logs_alone_are_no_finding() -> None:
     assert diagnosed(pasted(f"$ cat /var/log/apt/history.log\n{texts.APT_HISTORY}")).findings == ()
+
+
+def test_a_bug_report_tells_of_nvidias_installer() -> None:
+    log = reports.INSTALLER_LOG.replace("525.116.04", "535.247.01").replace(
+        "\n\n-> Inst", "\n\nnvidia-installer command line:\n    ./nvidia-installer\n    --silent\n\n-> Inst", 1
+    )
+    mismatch = reports.smi("Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 535.247")
+    report = reports.host(*reports.but(reports.NO_INSTALLER_LOG, log, reports.but(reports.HEALTHY[-1], mismatch)))
+    finding = first(report)
+    assert finding.id == "driver-disk-mismatch"  # DKMS has built the old release alone
+    assert "since 2023-06-09 17:58, by NVIDIA's installer (`./nvidia-installer --silent`)." in finding.detail
+    assert not isinstance(diagnosed(reports.host(*reports.HEALTHY)).facts[DriverHistory], DriverHistory)
