@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _remedies
+from nvdiag.checks import _evidence, _remedies, _since
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
+from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver, VersionFile
@@ -33,6 +34,7 @@ def module_and_libraries_are_one_release(
     version: VersionFile | Unknown,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
+    history: DriverHistory | Unknown,
 ) -> Iterator[Finding]:
     """The loaded kernel module, the module that boots next and the driver's libraries are one release."""
     if surroundings.container:
@@ -46,14 +48,15 @@ def module_and_libraries_are_one_release(
         *(_evidence.of_library(copy) for copy in libraries.taken if copy.release is not None),
         *_evidence.of_nvml(nvml),
         *_evidence.of_disk(following, disk),
+        *_since.evidence(history),
     )
     if installed is None:
         yield _refused_without_release(loaded, evidence, following)
     elif installed != loaded.release:
         if _disk_is_wrong(installed, following, disk):
-            yield _disk_mismatch(loaded, installed, evidence, following, packages, distribution)
+            yield _disk_mismatch(loaded, installed, evidence, following, packages, distribution, history)
         else:
-            yield _memory_mismatch(loaded, installed, evidence, following, disk)
+            yield _memory_mismatch(loaded, installed, evidence, following, disk, history)
     elif _next_release(following) not in (None, installed):
         yield _breaks_at_next_boot(loaded, installed, evidence, following, packages, distribution)
 
@@ -88,6 +91,7 @@ def _memory_mismatch(
     evidence: tuple[Evidence, ...],
     following: NextBootModule | Unknown,
     disk: RunningKernelModule | Unknown,
+    history: DriverHistory | Unknown,
 ) -> Finding:
     remedies: list[Remedy] = []
     if isinstance(disk, RunningKernelModule) and disk.file is not None and disk.file.release == installed:
@@ -98,7 +102,7 @@ def _memory_mismatch(
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN,
         title=f"the loaded kernel module is {loaded.release}, the driver's libraries are {installed}",
-        detail=f"{_how_it_came(installed > loaded.release)} Until both are one release, NVML and nvidia-smi fail with"
+        detail=f"{_how_it_came(loaded, installed, history)} Until both are one release, NVML and nvidia-smi fail with"
         ' "Driver/library version mismatch", and CUDA mostly fails, too. Programs that opened the old libraries before'
         " the change go on working.",
         evidence=evidence,
@@ -108,10 +112,15 @@ def _memory_mismatch(
     )
 
 
-def _how_it_came(libraries_are_newer: bool) -> str:
-    if libraries_are_newer:
-        return "Packages were upgraded while the old kernel module stayed in memory."
-    return "The module is the newer side: the libraries were taken back, or an older copy is found first."
+def _how_it_came(loaded: LoadedDriver, installed: DriverRelease, history: DriverHistory | Unknown) -> str:
+    since = _since.told(history)
+    if _since.before_this_boot(history):
+        how = "This boot came after the change, and loaded another release all the same, as from an old initramfs."
+    elif installed > loaded.release:
+        how = "Packages were upgraded while the old kernel module stayed in memory."
+    else:
+        how = "The module is the newer side: the libraries were taken back, or an older copy is found first."
+    return f"{how} {since}".strip()
 
 
 def _disk_mismatch(
@@ -121,6 +130,7 @@ def _disk_mismatch(
     following: NextBootModule | Unknown,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
+    history: DriverHistory | Unknown,
 ) -> Finding:
     known = isinstance(following, NextBootModule)
     return Finding(
@@ -128,7 +138,7 @@ def _disk_mismatch(
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN if known else Confidence.LIKELY,
         title=f"the libraries are {installed}, the loaded module is {loaded.release}, and a reboot alone does not help",
-        detail=_remedies.reboot_prediction(following, installed) + ".",
+        detail=f"{_remedies.reboot_prediction(following, installed)}. {_since.told(history)}".strip(),
         evidence=evidence,
         remedies=_repair(following, installed, packages, distribution),
         explains=_CONSEQUENCES | {"driver-library-mismatch"},

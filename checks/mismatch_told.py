@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nvdiag.checks import _evidence, _remedies, _said
+from nvdiag.checks import _evidence, _remedies, _said, _since
 from nvdiag.engine import check
+from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
@@ -60,6 +61,7 @@ def no_mismatch_is_told_of(
     running: RunningKernel | Unknown,
     distribution: Distribution | Unknown,
     packages: DriverPackages | Unknown,
+    history: DriverHistory | Unknown,
 ) -> Iterator[Finding]:
     """Neither NVML nor the kernel module refuses the other for its release."""
     said = _said.about(messages, "driver-library-mismatch")
@@ -69,12 +71,15 @@ def no_mismatch_is_told_of(
         *_library_evidence(libraries),
         *_evidence.of_disk(following, disk),
         *_built(installation),
+        *_since.evidence(history, sides.library),
     )
+    since = _since.told(history, sides.library)
     why_disk = _why_disk(said, sides, disk)
     if why_disk:
+        why_disk = (why_disk[0], f"{why_disk[1]} {since}".strip())
         yield _disk(said, sides, why_disk, beside, _repair(disk, sides, packages, distribution))
     else:
-        yield _memory(said, sides, beside, following, disk, _by_dkms(installation, running, sides))
+        yield _memory(said, sides, beside, following, disk, _by_dkms(installation, running, sides), since)
 
 
 def _sides(
@@ -187,6 +192,7 @@ def _memory(
     following: NextBootModule | Unknown,
     disk: RunningKernelModule | Unknown,
     by_dkms: str,
+    since: str,
 ) -> Finding:
     known = sides.module is not None and sides.library is not None
     on_disk = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
@@ -204,7 +210,8 @@ def _memory(
         "driver-library-mismatch",
         title=sides.in_words if known else "the loaded kernel module and the driver's libraries are different releases",
         detail="Packages were upgraded while the old module stayed in memory, or another copy of the libraries is in"
-        " front. Programs that opened the old libraries before go on working.",
+        " front. Programs that opened the old libraries before go on working."
+        f" {since}".rstrip(),
         beside=beside,
         remedies=(
             Remedy(summary="see both sides", commands=("cat /proc/driver/nvidia/version", "modinfo -F version nvidia")),

@@ -9,12 +9,14 @@ import stat
 import time
 from collections.abc import Callable, Iterable
 
-from nvdiag.host import children, environment
+from nvdiag.host import children, environment, logs
 from nvdiag.host.base import Host, Json, NotRecorded
 from nvdiag.model.diagnosis import Source
 
 MAX_FILE = 2 * 1024 * 1024
-"""Bytes. A longer file is refused as too large; in a file that is searched, a longer line is cut in two."""
+"""Bytes. A longer file is refused as too large; in a file that is searched, a longer line is cut in two.
+
+Of a longer log the end is read."""
 
 COMMAND_SECONDS = 5.0
 """How long a helper command may take, within the run's deadline."""
@@ -78,6 +80,8 @@ class LiveHost(Host):
     def _file(self, path: str) -> Json:
         if path.startswith(DRIVER_FILES):
             return self._of_driver("files", path)
+        if path.startswith(logs.FOLDER):
+            return logs.read_log(path, MAX_FILE)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -26,6 +26,11 @@ _SERIAL = re.compile(
     r"((?=[A-Z_-]*\d)[A-Z0-9][A-Z0-9_-]{4,31})\b",
     re.I,
 )
+_ASKED = re.compile(
+    r"(?m)(?P<before>^Requested-By: |^\d{4}-\d\d-\d\d [\d:]{8}\|[a-z]{3,8} ?\|(?:[^|\n]{0,200}\|){0,3}?"
+    r"|^User {0,12}: (?P<full>[^<\n]{0,100}<))(?P<name>[\w.-]{1,64})(?= \(\d|@|>)"
+)
+"""The user in a package manager's log: of apt, of zypper, of dnf's history, the last with a person's full name."""
 _HOME = re.compile(r"(/(?:homes?|[Uu]sers)/)([^/\s:;,\"'`()<>|&*$\[\]{}\\\x00]+)")
 _VERSION_BEFORE = re.compile(
     r"(?:version\W{0,4}|\bV|[=~<>!]=\s?|cu(?:\d\d|blas|dnn|fft|rand|solver|sparse)\S{0,9}\s+)$", re.I
@@ -75,6 +80,7 @@ class Redactor:
         )
         text = _IPV4.sub(self._ipv4(text), text)
         text = _SERIAL.sub(lambda found: found[1] + self._of("serial", found[2], "{:010d}"), text)
+        text = _ASKED.sub(self._asked, text)
         text = _HOME.sub(self._home, text)
         for name in self._names:
             text = name.sub("host1", text)
@@ -109,6 +115,12 @@ class Redactor:
             if kind == "uuid" and whole.startswith(secret)
         )
         return next(known, None) or self._of("uuid", secret, "00000000-0000-4000-8000-{:012x}")
+
+    def _asked(self, found: re.Match[str]) -> str:
+        if found["name"] == "root" and found["full"] in (None, "root <"):
+            return found[0]
+        before = "User           : <" if found["full"] is not None else found["before"]
+        return before + ("root" if found["name"] == "root" else self._of("user", found["name"], "user{}"))
 
     def _home(self, found: re.Match[str]) -> str:
         name = found[2].rstrip(".")

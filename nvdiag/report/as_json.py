@@ -9,6 +9,7 @@ from typing import Any
 from nvdiag import __version__
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.boot import NextBootKernel
+from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, LibraryChoice, LibraryCopy
 from nvdiag.facts.module_files import ModuleFile, ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedModule, VersionFile
@@ -20,7 +21,7 @@ from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.diagnosis import Diagnosis, Part, Ranked
 from nvdiag.model.finding import Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
-from nvdiag.report import told_facts
+from nvdiag.report import timeline, told_facts
 from nvdiag.report.shown import fact
 
 SCHEMA_VERSION = 1
@@ -125,6 +126,7 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
                 {"name": one.name, "version": one.version, "state": one.state} for one in packages.packages
             ],
         ),
+        "history": _or_why(fact(facts, DriverHistory), timeline.data),
         **told_facts.told(facts),
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from nvdiag.host.paste.blocks import Block
 from nvdiag.host.paste.document import Part
-from nvdiag.host.paste.outputs import driver, files, smi, system
+from nvdiag.host.paste.outputs import driver, files, packages, smi, system
 
 Recogniser = Callable[[Block, Part], None]
 
@@ -33,6 +33,8 @@ RECOGNISERS: tuple[tuple[Recogniser, tuple[str, ...]], ...] = (
     (system.python, ("torch", "pip", "conda", "==", "Name: ", "PyTorch", "python")),
     (files.ldd, ("=> ",)),
     (files.file, ("cat ", "less ", "more ", "head ", "tail ")),
+    (packages.package_logs, ("nvidia", "libcuda", "linux", "kernel")),
+    (packages.history, ("Transaction ID", "rpm-ostree")),
 )
 """Each takes a block in which one of the words beside it stands, in its command line or in what came back.
 
