@@ -6,6 +6,7 @@ Scenarios give paths in the layouts of real distributions; folders, links, nodes
 
 from __future__ import annotations
 
+import errno
 import posixpath
 import shlex
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from nvdiag.host import Host
 from nvdiag.host.record import RecordingHost
 from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Source
+from nvdiag.probes import holders
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,35 @@ class TreeHost(Host):
         return f"{len(rows)} libs found in cache `/etc/ld.so.cache'\n" + "".join(rows)
 
     def _probes(self, name: str) -> Any:
+        if name == "holders" and name not in self.tree.probes:
+            document = holders.walk(_Proc(self), lambda *_: None, lambda _: None)
+            return holders.with_users(document, lambda uid: {0: "root", 1000: "alice"}.get(uid, ""))
         return self.tree.probes.get(name, self.tree.probes.get(name.partition(" ")[0]))
 
     def _env(self, name: str) -> Any:
         return self.tree.env.get(name)
+
+
+class _Proc:
+    """A tree's /proc as the probe's walk asks for it, so that a scenario writes down what /proc really has."""
+
+    def __init__(self, host: TreeHost) -> None:
+        self.host = host
+
+    def names(self, folder: str) -> list[str]:
+        return list(self._got("folders", folder))
+
+    def link(self, path: str) -> str:
+        return str(self._got("links", path))
+
+    def text(self, path: str) -> str:
+        return str(self._got("files", path))
+
+    def _got(self, section: str, path: str) -> Any:
+        value = self.host.look(section, path)
+        if value is None:
+            raise FileNotFoundError(path)
+        if isinstance(value, dict):
+            number = getattr(errno, value["error"])
+            raise OSError(number, path)
+        return value
