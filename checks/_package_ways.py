@@ -41,12 +41,16 @@ def take_libraries_along(
             needs_root=True,
             prediction=f"new programs work at once with the module that runs: all {len(paths) + len(versions)} packages"
             f" of {kept.release} are {where}. See first what it would do, and stop if it would remove a package."
-            f" {_afterwards(kept)}",
+            f" {_afterwards(kept, distribution)}",
         ),
     )
 
 
-def _afterwards(kept: KeptPackages) -> str:
+def _afterwards(kept: KeptPackages, distribution: Distribution | Unknown) -> str:
+    if _remedies.family(distribution) is Family.ARCH and not all(
+        "dkms" in name or "utils" in name for name in kept.files
+    ):
+        return "A prebuilt module fits one kernel only, so run sudo pacman -Syu right before the next reboot"
     if kept.beside:
         return (
             f"{listed(kept.beside[:2])} stay{'s' if len(kept.beside) == 1 else ''} as on disk, so bring all to one"

@@ -27,6 +27,8 @@ VERSIONLOCK_TOML = "/etc/dnf/versionlock.toml"
 ZYPP_LOCKS = "/etc/zypp/locks"
 PACMAN = "/etc/pacman.conf"
 _TIMERS = "/etc/systemd/system/timers.target.wants"
+_META = re.compile(r"linux-modules-nvidia-\d+(?:-server)?(?:-open)?-((?!open-|server-)[a-z][\w.-]*)")
+"""The package that follows a flavour's kernels (generic, aws), not the one of a single kernel."""
 _BY_KERNEL = r"linux-(modules|objects|signatures)-nvidia-.*"
 
 
@@ -234,7 +236,7 @@ def _kernels(host: Host, family: Family, names: list[str]) -> tuple[str, ...]:
             "nvidia-open-lts": "linux-lts",
         }
         return tuple(dict.fromkeys(prebuilt[name] for name in names if name in prebuilt))
-    metas = (re.fullmatch(r"linux-modules-nvidia-\d+(?:-server)?(?:-open)?-([a-z][\w.-]*)", name) for name in names)
+    metas = (_META.fullmatch(name) for name in names)
     flavours = list(dict.fromkeys(one[1] for one in metas if one))
     if not flavours:
         return ()

@@ -11,6 +11,8 @@ import posixpath
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Any
 
 from nvdiag.host import Host
@@ -161,11 +163,23 @@ class TreeHost(Host):
                 return None
             hits = "".join(line for line in text.splitlines(keepends=True) if argv[2] in line)
             return {"exit": 0 if hits else 1, "stdout": hits, "stderr": ""}
+        if argv[0] == "find":
+            return {"exit": 0, "stdout": "".join(f"{path}\n" for path in self._found(argv[1:])), "stderr": ""}
         if key == "uname -m":
             return {"exit": 0, "stdout": f"{self.tree.machine}\n", "stderr": ""}
         if key == "ldconfig -p":
             return {"exit": 0, "stdout": self._ldconfig(), "stderr": ""}
         return None
+
+    def _found(self, words: list[str]) -> list[str]:
+        """What `find FOLDER… -name GLOB -o -name GLOB` prints."""
+        folders = [f"{word}/" for word in words if word.startswith("/")]
+        globs = [word for before, word in pairwise(words) if before == "-name"]
+        return [
+            path
+            for path in self.tree.files
+            if path.startswith(tuple(folders)) and any(fnmatchcase(posixpath.basename(path), one) for one in globs)
+        ]
 
     def _ldconfig(self) -> str:
         flag = {"x86_64": "libc6,x86-64", "aarch64": "libc6,AArch64"}[self.tree.machine]
