@@ -14,10 +14,14 @@ from typing import Protocol
 
 from nvdiag.probes.child import Json, Say
 
-NODE = re.compile(r"/dev/(?:nvidia[\w./-]{0,80}|gdrdrv)(?= \(deleted\)$|$)")
-"""The driver's nodes; /dev/gdrdrv is GDRCopy's, whose module uses nvidia's."""
+_NAME = (
+    r"(?:nvidia(?:\d{1,4}|ctl|-modeset|-uvm|-uvm-tools|-nvlink|-nvswitch(?:ctl|\d{1,3})|-vgpu(?:ctl|\d{1,3})|-fs\d{0,4}"
+    r"|-caps/nvidia-cap\d{1,5}|-caps-imex-channels/channel\d{1,5})|gdrdrv)"
+)
+NODE = re.compile(rf"/dev/{_NAME}(?= \(deleted\)$|$)")
+"""The driver's nodes (nvidia-modprobe), and GDRCopy's, whose module uses nvidia's."""
 
-_MAPPED = re.compile(r"(/dev/nvidia[\w./-]{0,80}|/\S{0,300}/lib(?:cuda|nvidia-ml)\.so\.[\d.]{3,20} \(deleted\))$", re.M)
+_MAPPED = re.compile(rf"(/dev/{_NAME}|/\S{{0,300}}/lib(?:cuda|nvidia-ml)\.so\.[\d.]{{3,20}} \(deleted\))$", re.M)
 _LIKELY = re.compile(
     r"nvidia-|nv-|dcgm|X(?:org|wayland)?$|gnome-shell|kwin_|sddm|gdm|lightdm|nvtop|nvitop|gpu-|ollama|tritonserver"
 )
