@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from nvdiag.facts.holders import reload_in_question
 from nvdiag.facts.libraries import DriverLibraries, Kind
@@ -100,9 +99,13 @@ def parse_file_names(paths: Iterable[str], form: re.Pattern[str]) -> Iterator[tu
     for path in paths:
         found = form.fullmatch(path.rpartition("/")[2])
         if found:
-            one = Package(name=found["name"], version=unquote(found["version"]))
+            one = Package(name=found["name"], version=_unquoted(found["version"]))
             if one.release is not None:
                 yield path, one.name, one.release
+
+
+def _unquoted(version: str) -> str:
+    return re.sub(r"%([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), version)
 
 
 def _archived(host: Host, wanted: Sequence[Package], release: DriverRelease) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from nvdiag.facts import reading
 from nvdiag.facts.holders import reload_in_question
@@ -106,7 +105,12 @@ def _matching_at_start(pattern: str) -> Callable[[str], bool]:
 
 
 def _globbing(patterns: str) -> Callable[[str], bool]:
-    return lambda name: any(fnmatchcase(name, one) for one in patterns.split())
+    def covers(name: str) -> bool:
+        from fnmatch import fnmatchcase
+
+        return any(fnmatchcase(name, one) for one in patterns.split())
+
+    return covers
 
 
 def _apt_settings(host: Host) -> Iterator[tuple[str, dict[str, tuple[str, ...]]]]:

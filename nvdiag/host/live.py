@@ -19,7 +19,7 @@ MAX_FILE = 2 * 1024 * 1024
 COMMAND_SECONDS = 5.0
 """How long a helper command may take, within the run's deadline."""
 
-PATIENCE = {"holders": 4.0}
+PATIENCE = {"holders": 5.0}
 """How long a probe is waited for that calls no vendor's code, within the run's deadline."""
 
 FIRST_SECONDS = 10.0

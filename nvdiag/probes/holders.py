@@ -32,6 +32,7 @@ _KERNEL_THREAD = 0x00200000
 
 MAX_PROCESSES = 256
 _MAX_TASKS = 512
+_SAY_EVERY = 500
 _MAPS_SECONDS = 1.0
 _PAUSE = 0.15
 
@@ -91,8 +92,10 @@ def walk(files: Files, say: Say, pause: Callable[[float], None]) -> dict[str, Js
     document: dict[str, Json] = {"processes": [], "supposed": [], "looked": 0, "refused": 0}
     drm = _drm_nodes(files)
     readable = []
-    for pid in sorted(int(name) for name in files.names("/proc") if name.isdigit()):
+    for count, pid in enumerate(sorted(int(name) for name in files.names("/proc") if name.isdigit())):
         folder = f"/proc/{pid}"
+        if count % _SAY_EVERY == 0:
+            say("open files", document)
         nodes = _open_nodes(files, folder, drm)
         if nodes is None:
             _refused(files, pid, document)

@@ -232,3 +232,25 @@ def test_a_healthy_machine_does_not_look_at_processes() -> None:
     diagnosed(host)
     asked = [question for question in host.asked if "/fd" in question or "holders" in question or "find" in question]
     assert asked == []
+
+
+def test_a_run_on_the_machines_own_snapshot_finds_the_same() -> None:
+    from tests.checks.diagnosing import diagnosed
+
+    machine = broken(
+        process(900, "nvidia-persiste", service("nvidia-persistenced.service"), "/dev/nvidia0"),
+        process(4000, "python3", DOCKER, *CUDA, uid=1000),
+        running("nvidia-persistenced.service"),
+    )
+    assert diagnosed(machine.snapshot()).findings == diagnosed(machine).findings
+
+
+def test_a_recording_without_the_processes_has_the_bare_commands() -> None:
+    from nvdiag.host.snapshot import SnapshotHost
+    from tests.checks.diagnosing import diagnosed
+
+    document = dict(broken().snapshot().document)
+    document["probes"] = {name: answer for name, answer in document["probes"].items() if name != "holders"}
+    document["folders"] = {key: value for key, value in document["folders"].items() if "/holders" not in key}
+    finding = diagnosed(SnapshotHost(document, "older")).findings[0].finding
+    assert "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia" in reload_of(finding).commands
