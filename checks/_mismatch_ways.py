@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _package_ways, _reload
+from nvdiag.checks import _holder_words, _package_ways, _reload
 from nvdiag.facts.holders import ModuleHolders
 from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryCopy
 from nvdiag.facts.module_files import RunningKernelModule
@@ -50,7 +50,7 @@ def evidence(way: WithoutReboot) -> Iterator[Evidence]:
     """Who has the GPU open, and whose libraries are gone from the disk: those go on only until they end."""
     if not isinstance(way.holders, ModuleHolders):
         return
-    yield from _reload.evidence(way.holders)
+    yield from _holder_words.evidence(way.holders)
     for one in [one for one in way.holders.seen if one.old_libraries][:3]:
         yield Evidence(source=f"/proc/{one.pid}/maps", excerpt=f"{one.old_libraries[0]} (deleted)")
 

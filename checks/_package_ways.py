@@ -40,7 +40,8 @@ def take_libraries_along(
             commands=commands,
             needs_root=True,
             prediction=f"new programs work at once with the module that runs: all {len(paths) + len(versions)} packages"
-            f" of {kept.release} are {where}. See first what it would do, and stop if it would remove a package."
+            f" of {kept.release} are {where}. See first what it would do, and stop if it would remove a package;"
+            f" keep them there afterwards, or the next upgrade takes them forward again."
             f" {_afterwards(kept, distribution)}",
         ),
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nvdiag.checks import _remedies
+from nvdiag.checks._holder_words import BY_ID, SHORT_ID, called
 from nvdiag.facts.cgroups import Home
 from nvdiag.facts.holders import Holder, ModuleHolders
 from nvdiag.facts.modules import KernelModules
 from nvdiag.knowledge.gpu_services import GpuService, service_of
-from nvdiag.model.finding import Evidence, Remedy, Risk
+from nvdiag.model.finding import Remedy, Risk
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import DriverRelease
@@ -19,8 +20,6 @@ from nvdiag.model.versions import DriverRelease
 _PROGRAMS, _PODS = 10, 20
 """Programs are stopped before every known service, and what starts pods before the pods."""
 
-_SHORT_ID = 12
-_MOST_EVIDENCE = 6
 _CONTAINERS = {
     Home.DOCKER: ("docker stop", "docker start"),
     Home.PODMAN: ("podman stop", "podman start"),
@@ -55,22 +54,11 @@ def why_not(holders: ModuleHolders) -> str:
     """Why the modules cannot be taken out while this kernel runs; empty where they can, as far as it is known."""
     if not holders.stuck:
         return ""
-    names = listed([_called(one) for one in holders.stuck[:4]])
+    names = listed([called(one) for one in holders.stuck[:4]])
     return (
         f"Without a reboot it cannot be done: {names} waits in the kernel (state D) with the GPU open, and no signal"
         " ends it."
     )
-
-
-def evidence(holders: ModuleHolders) -> tuple[Evidence, ...]:
-    """Who has the GPU open, the stuck ones first, and the console."""
-    rows = sorted(holders.seen, key=lambda one: not one.stuck)
-    found = [Evidence(source=f"/proc/{one.pid}/fd", excerpt=_shown(one)) for one in rows[:_MOST_EVIDENCE]]
-    if len(rows) > _MOST_EVIDENCE:
-        found.append(Evidence(source="/proc/*/fd", excerpt=f"{len(rows) - _MOST_EVIDENCE} more processes"))
-    if holders.console:
-        found.append(Evidence(source="/proc/fb", excerpt=holders.console.framebuffer))
-    return tuple(found)
 
 
 def plan(holders: ModuleHolders, wanted: DriverRelease, source: str) -> Remedy:
@@ -82,7 +70,7 @@ def plan(holders: ModuleHolders, wanted: DriverRelease, source: str) -> Remedy:
         + (" (interrupts everything that uses the GPU, displays too)" if steps or not free(holders) else ""),
         commands=(
             *(command for step in steps for command in step.stop),
-            "sudo fuser -v /dev/nvidia* /dev/dri/*" if holders.console or _displays(holders) else _FUSER,
+            " ".join(("sudo fuser -v /dev/nvidia*", *_cards(holders))),
             f"sudo rmmod {shlex.join(holders.modules)}",
             "sudo modprobe nvidia",
             *(f"sudo modprobe {shlex.quote(name.replace('_', '-'))}" for name in again),
@@ -96,16 +84,14 @@ def plan(holders: ModuleHolders, wanted: DriverRelease, source: str) -> Remedy:
     )
 
 
-_FUSER = "sudo fuser -v /dev/nvidia*"
-
-
 def free(holders: ModuleHolders) -> bool:
     """Whether nothing holds the modules, neither by what was seen nor by their own counts."""
     return not holders.processes and not holders.console and not any(holders.counts.values())
 
 
-def _displays(holders: ModuleHolders) -> bool:
-    return any(node.startswith("/dev/dri/") for one in holders.processes for node in one.nodes)
+def _cards(holders: ModuleHolders) -> list[str]:
+    """The nodes of nvidia-drm that are open: other GPUs have such nodes, too."""
+    return sorted({node for one in holders.processes for node in one.nodes if node.startswith("/dev/dri/")})
 
 
 def _prediction(holders: ModuleHolders, steps: Sequence[_Step], wanted: DriverRelease, source: str) -> str:
@@ -199,7 +185,7 @@ def _services(holders: ModuleHolders) -> Iterator[_Step]:
     all_seen = not holders.refused and not holders.why_blind
     for unit in holders.services:
         kind = service_of(unit)
-        if not all_seen or (_is_display(kind) and (_displays(holders) or _graphical(holders))):
+        if not all_seen or (_is_display(kind) and (_cards(holders) or _graphical(holders))):
             units.setdefault(unit, kind)
     for unit, kind in units.items():
         name = shlex.quote(unit)
@@ -222,7 +208,7 @@ def _pods(holders: ModuleHolders) -> Iterator[_Step]:
         order=_PODS,
         stop=(
             f"sudo systemctl stop {unit}",
-            f"sudo {tool} stop {' '.join(name[: _SHORT_ID + 1] for name in names)}",
+            f"sudo {tool} stop {' '.join(name[: SHORT_ID + 1] for name in names)}",
         ),
         again=(f"sudo systemctl start {unit}",),
         what=f"{len(names)} container{'s' if len(names) > 1 else ''} of Kubernetes (drain the node before, where its"
@@ -231,7 +217,7 @@ def _pods(holders: ModuleHolders) -> Iterator[_Step]:
 
 
 def _containers(home: Home, names: list[str], stop: str, start: str, holders: ModuleHolders) -> _Step:
-    short = [name[:_SHORT_ID] if home in (Home.DOCKER, Home.PODMAN, Home.CONTAINERD) else name for name in names]
+    short = [name[:SHORT_ID] if home in BY_ID else name for name in names]
     owner = next((one.user for one in holders.processes if one.place.name == names[0] and one.place.user_id), "")
     lead = f"sudo -u {shlex.quote(owner)}" if owner else "sudo"
     single = home in (Home.LXC, Home.PROXMOX)
@@ -269,7 +255,7 @@ def _programs(holders: ModuleHolders) -> Iterator[_Step]:
         yield _Step(
             order=_PROGRAMS,
             stop=(f"sudo kill {' '.join(str(one.pid) for one in loose)}",),
-            what=listed([_called(one) for one in loose[:6]] + ([f"{len(loose) - 6} more"] if len(loose) > 6 else [])),
+            what=listed([called(one) for one in loose[:6]] + ([f"{len(loose) - 6} more"] if len(loose) > 6 else [])),
         )
 
 
@@ -288,18 +274,3 @@ def _is_display(kind: GpuService | None) -> bool:
 
 def _of(holders: ModuleHolders, *homes: Home) -> list[Holder]:
     return [one for one in holders.processes if one.place.home in homes]
-
-
-def _called(one: Holder) -> str:
-    return f"{one.name} ({one.pid})"
-
-
-def _shown(one: Holder) -> str:
-    where = "" if one.place.home is Home.OTHER else f", {one.place.home.value} {one.place.name[:40]}"
-    state = ", in state D for good" if one.stuck else ""
-    return f"{one.name}{f' of {one.user}' if one.user else ''} has {_nodes(one.nodes)} open{where}{state}"
-
-
-def _nodes(nodes: Iterable[str]) -> str:
-    found = sorted(nodes)
-    return listed(found[:3]) if len(found) <= 3 else f"{listed(found[:2])} and {len(found) - 2} more"

@@ -1,4 +1,4 @@
-"""A mismatch of module and libraries that shows as something else, or not yet: missing firmware, a running container."""
+"""A mismatch of module and libraries that shows as something else, or not yet: firmware, a running container."""
 
 from __future__ import annotations
 
