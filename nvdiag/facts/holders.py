@@ -16,7 +16,6 @@ from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.modules import UNLOAD_ORDER, LoadedDriver
 from nvdiag.facts.system import Surroundings
 from nvdiag.host import Host
-from nvdiag.knowledge.gpu_services import service_of
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 PROBE = "holders"
@@ -92,6 +91,8 @@ class ModuleHolders:
         if not reload_in_question(loaded, libraries):
             raise NotApplicable("the loaded modules and the libraries are one release, so nothing is to be reloaded")
         after = _dependants(host)
+        from nvdiag.knowledge.gpu_services import service_of
+
         document, why_blind = _walk(host)
         units = next((names for folder in _UNIT_FOLDERS if (names := reading.names(host, folder))), ())
         if why_blind and not units:

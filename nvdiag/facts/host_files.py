@@ -14,7 +14,7 @@ MOUNTS = "/proc/self/mountinfo"
 GONE = "//deleted"
 """What the kernel writes behind the root of a mount whose file was unlinked (fs/d_path.c, dentry_path)."""
 
-_LIBRARY = re.compile(r"/lib(?:cuda|nvidia-ml)\.so\.(\d{3,4}(?:\.\d{1,4}){1,2})$")
+_LIBRARY = r"/lib(?:cuda|nvidia-ml)\.so\.(\d{3,4}(?:\.\d{1,4}){1,2})$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,6 @@ class ReplacedOnHost:
         found = {}
         for line in lines:
             fields = line.split()
-            if len(fields) > 4 and fields[3].endswith(GONE) and _LIBRARY.search(fields[4]):
+            if len(fields) > 4 and fields[3].endswith(GONE) and re.search(_LIBRARY, fields[4]):
                 found[fields[4]] = Evidence(source=MOUNTS, excerpt=f"{fields[3]} on {fields[4]}")
         return cls(tuple(found), tuple(found.values()))

@@ -28,11 +28,9 @@ FIND = ("find", *CACHES, "-maxdepth", "5", "-type", "f", "(", "-name", "*nvidia*
         "-o", "-name", "cuda-drivers*", ")")  # fmt: skip
 MADISON = ("apt-cache", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "madison")
 
-_DEB = re.compile(r"(?P<name>[a-z0-9.+-]{2,120})_(?P<version>[^_]{1,120})_[a-z0-9]{1,20}\.deb")
-_RPM = re.compile(r"(?P<name>\S{2,120})-(?P<version>[^-\s]{1,80}-[^-\s]{1,80})\.[a-z0-9_]{1,20}\.rpm")
-_PACMAN = re.compile(
-    r"(?P<name>\S{2,120})-(?P<version>[^-\s]{1,80}-[\d.]{1,10})-[a-z0-9_]{1,20}\.pkg\.tar(?:\.\w{1,4})?"
-)
+_DEB = r"(?P<name>[a-z0-9.+-]{2,120})_(?P<version>[^_]{1,120})_[a-z0-9]{1,20}\.deb"
+_RPM = r"(?P<name>\S{2,120})-(?P<version>[^-\s]{1,80}-[^-\s]{1,80})\.[a-z0-9_]{1,20}\.rpm"
+_PACMAN = r"(?P<name>\S{2,120})-(?P<version>[^-\s]{1,80}-[\d.]{1,10})-[a-z0-9_]{1,20}\.pkg\.tar(?:\.\w{1,4})?"
 _FORMS = {Family.DEBIAN: _DEB, Family.UBUNTU: _DEB, Family.ARCH: _PACMAN}
 
 
@@ -85,7 +83,7 @@ def installed_release(libraries: DriverLibraries) -> DriverRelease | None:
     return next((copy.release for copy in libraries.taken if copy.kind is Kind.DRIVER and copy.release), None)
 
 
-def _cached(host: Host, wanted: Sequence[Package], release: DriverRelease, form: re.Pattern[str]) -> dict[str, str]:
+def _cached(host: Host, wanted: Sequence[Package], release: DriverRelease, form: str) -> dict[str, str]:
     try:
         paths = host.run(*FIND).stdout.splitlines()
     except Unknown:
@@ -94,10 +92,10 @@ def _cached(host: Host, wanted: Sequence[Package], release: DriverRelease, form:
     return {name: path for path, name, version in parse_file_names(paths, form) if name in names and version == release}
 
 
-def parse_file_names(paths: Iterable[str], form: re.Pattern[str]) -> Iterator[tuple[str, str, DriverRelease]]:
+def parse_file_names(paths: Iterable[str], form: str) -> Iterator[tuple[str, str, DriverRelease]]:
     """Path, package and driver release of each package file; a colon in a .deb's version is written %3a."""
     for path in paths:
-        found = form.fullmatch(path.rpartition("/")[2])
+        found = re.fullmatch(form, path.rpartition("/")[2])
         if found:
             one = Package(name=found["name"], version=_unquoted(found["version"]))
             if one.release is not None:

@@ -26,7 +26,7 @@ VERSIONLOCK_TOML = "/etc/dnf/versionlock.toml"
 ZYPP_LOCKS = "/etc/zypp/locks"
 PACMAN = "/etc/pacman.conf"
 _TIMERS = "/etc/systemd/system/timers.target.wants"
-_META = re.compile(r"linux-modules-nvidia-\d+(?:-server)?(?:-open)?-((?!open-|server-)[a-z][\w.-]*)")
+_META = r"linux-modules-nvidia-\d+(?:-server)?(?:-open)?-((?!open-|server-)[a-z][\w.-]*)"
 """The package that follows a flavour's kernels (generic, aws), not the one of a single kernel."""
 _BY_KERNEL = r"linux-(modules|objects|signatures)-nvidia-.*"
 
@@ -126,7 +126,7 @@ def _apt_settings(host: Host) -> Iterator[tuple[str, dict[str, tuple[str, ...]]]
                 yield path, parse_apt_conf(reading.text(host, path) or "")
 
 
-_COMMENT = re.compile(r'("[^"\n]*")|//[^\n]*|/\*.*?\*/|#(?!clear\b|include\b)[^\n]*', re.S)
+_COMMENT = r'("[^"\n]*")|//[^\n]*|/\*.*?\*/|#(?!clear\b|include\b)[^\n]*'
 
 
 def parse_apt_conf(text: str) -> dict[str, tuple[str, ...]]:
@@ -134,7 +134,7 @@ def parse_apt_conf(text: str) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     scopes: list[str] = []
     words: list[str] = []
-    clean = _COMMENT.sub(lambda one: one[1] or " ", text)
+    clean = re.sub(_COMMENT, lambda one: one[1] or " ", text, flags=re.S)
     for quoted, mark, word in re.findall(r'"([^"\n]*)"|([{};])|([^\s{};"]+)', clean):
         if mark == "{":
             scopes.append(words[-1] if words else "")
@@ -240,7 +240,7 @@ def _kernels(host: Host, family: Family, names: list[str]) -> tuple[str, ...]:
             "nvidia-open-lts": "linux-lts",
         }
         return tuple(dict.fromkeys(prebuilt[name] for name in names if name in prebuilt))
-    metas = (_META.fullmatch(name) for name in names)
+    metas = (re.fullmatch(_META, name) for name in names)
     flavours = list(dict.fromkeys(one[1] for one in metas if one))
     if not flavours:
         return ()
