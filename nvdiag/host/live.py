@@ -21,6 +21,9 @@ Of a longer log the end is read."""
 COMMAND_SECONDS = 5.0
 """How long a helper command may take, within the run's deadline."""
 
+PATIENCE = {"holders": 5.0}
+"""How long a probe is waited for that calls no vendor's code, within the run's deadline."""
+
 FIRST_SECONDS = 10.0
 """The run's deadline until `begin` gives one."""
 
@@ -153,7 +156,8 @@ class LiveHost(Host):
     def _probe(self, name: str) -> dict[str, Json]:
         if name not in self._probes:
             self._probes[name] = Probing(name)
-        return self._probes[name].answer(self._until)
+        until = min(self._until, time.monotonic() + PATIENCE[name]) if name in PATIENCE else self._until
+        return self._probes[name].answer(until)
 
     def _variable(self, name: str) -> Json:
         if not environment.may_read(name):

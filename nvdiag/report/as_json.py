@@ -23,6 +23,7 @@ from nvdiag.model.finding import Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.report import timeline, told_facts
 from nvdiag.report.shown import fact
+from nvdiag.report.without_reboot import without_reboot
 
 SCHEMA_VERSION = 1
 Json = Any
@@ -195,6 +196,7 @@ def _driver(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "cuda": _or_why(fact(facts, DriverCuda), lambda cuda: {"version": cuda.version.text, "source": cuda.source}),
         "nvml": _or_why(fact(facts, NvmlAnswer), _nvml),
         "libcuda": _or_why(fact(facts, CudaAnswer), _cuda),
+        **without_reboot(facts),
     }
 
 
