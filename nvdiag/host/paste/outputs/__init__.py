@@ -15,7 +15,8 @@ from nvdiag.host.paste.outputs import driver, files, smi, system
 RECOGNISERS: tuple[Callable[[Block, Part], None], ...] = (
     driver.version_file, smi.smi_table, smi.smi_query, files.ldconfig, files.long_listing, driver.lsmod, driver.modinfo,
     driver.dkms, driver.lspci, system.dpkg, system.rpm_or_pacman, system.uname, system.os_release, system.nvcc,
-    system.variables, system.python, files.ldd, files.file,
+    system.variables, system.python, files.ldd, files.file, files.not_listed, files.whereis,
+    files.mounts,
 )  # fmt: skip
 """Each takes a block; the first ones are those whose contradiction shows another machine or moment."""
 
