@@ -122,7 +122,7 @@ def jaxs_parts_are_of_one_release(packages: PythonPackages) -> Iterator[Finding]
     for lib in packages.of("jaxlib"):
         apart = [
             (name, version)
-            for name, found in packages.like(r"jax-cuda\d\d-(?:plugin|pjrt)").items()
+            for name, found in packages.like(r"jax-cuda\d\d-plugin").items()
             for version in found
             if _numbers(version) != _numbers(lib)
         ]

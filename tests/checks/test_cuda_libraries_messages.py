@@ -149,6 +149,11 @@ CASES = [
         "AttributeError: /opt/cuda/lib64/stubs/libcuda.so: undefined symbol: nothing",
     ),
     ("libcuda-stub-loaded", "7f00a000-7f00b000 r-xp 00000000 08:02 131 /opt/cuda/lib64/stubs/libcuda.so.1"),
+    (
+        "cuda-library-shadowed",
+        "/usr/bin/ld: /opt/cuda/lib64/libcublas.so: undefined reference to `cublasLtCreate@libcublasLt.so.11'",
+    ),
+    ("cudnn-mismatch", "cudnn/ffi.lua:17: 'libcudnn (R7) not found in library path."),
     ("nvml-stub-loaded", "Linked to libnvidia-ml library at wrong path : /opt/cuda/lib64/stubs/libnvidia-ml.so"),
     ("cuda-library-shadowed", "ImportError: libcusparse.so.12: undefined symbol: __nvJitLink"),
     (
