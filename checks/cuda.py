@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from nvdiag.engine import check
 from nvdiag.facts.answers import DriverCuda
+from nvdiag.facts.messages import Messages
 from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.toolkits import VARIABLES, Toolkit, Toolkits
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
@@ -76,6 +77,49 @@ def _newer_driver(version: CudaVersion) -> str:
     return f"install driver {row.driver} or newer, which CUDA {version.short} was released with ({row.source[0]})"
 
 
+@check("toolkit-shadowed")
+def one_toolkit_is_meant(toolkits: Toolkits, messages: Messages | Unknown) -> Iterator[Finding]:
+    """PATH and CUDA_HOME lead to toolkits of one version, and no other nvcc was asked than the one on PATH."""
+    first = next((one for one in toolkits.found if "PATH" in one.found_by and one.version is not None), None)
+    if first is None or first.version is None:
+        raise NotApplicable("no nvcc on PATH tells its version")
+    if isinstance(messages, Messages) and messages.proving("toolkit-shadowed"):
+        raise NotApplicable("a message tells of it")
+    meant = {name: version for name, version in toolkits.named.items() if version.short != first.version.short}
+    asked = [
+        one
+        for one in toolkits.found
+        if one.version is not None and one.version.short != first.version.short and one.source.startswith("/")
+    ]
+    if not meant and not (asked and asked[0].source.endswith("nvcc --version") and first.source == "nvcc --version"):
+        return
+    name, version = next(iter(meant.items())) if meant else (asked[0].root, asked[0].version)
+    folder = f"${name}" if meant else shlex.quote(name)
+    yield Finding(
+        id="toolkit-shadowed",
+        severity=Severity.WARNING,
+        confidence=Confidence.LIKELY,
+        kind=FindingClass.ENVIRONMENT,
+        title=f"the nvcc on PATH is of CUDA {first.version.short}, and {name} "
+        + (f"names CUDA {version}" if meant else f"has CUDA {version.short if version else ''}"),
+        detail="A build takes its compiler by PATH and its headers and libraries by CUDA_HOME, or the other way round:"
+        " it then mixes two toolkits.",
+        evidence=(
+            Evidence(source=first.source, excerpt=first.version.text),
+            Evidence(source=name if meant else asked[0].source, excerpt=version.text if version else ""),
+        ),
+        remedies=(
+            Remedy(
+                summary="see which nvcc comes first, and put the folder of the toolkit that is meant in front",
+                commands=("type -a nvcc", f"export PATH={folder}/bin:$PATH", "nvcc --version"),
+                prediction="a distribution's nvidia-cuda-toolkit is /usr/bin/nvcc; PATH must have another folder before"
+                " /usr/bin",
+            ),
+        ),
+        layers=(Layer.TOOLKITS,),
+    )
+
+
 @check("nvcc-not-found")
 def what_names_a_toolkit_leads_to_one(toolkits: Toolkits) -> Iterator[Finding]:
     """CUDA_HOME, CUDA_PATH and the cuda link lead to a toolkit with nvcc, where they are set."""
@@ -85,7 +129,7 @@ def what_names_a_toolkit_leads_to_one(toolkits: Toolkits) -> Iterator[Finding]:
             id="nvcc-not-found",
             subject=broken.way,
             severity=Severity.WARNING,
-            confidence=Confidence.CERTAIN,
+            confidence=Confidence.LIKELY if "as long as a build" in broken.reason else Confidence.CERTAIN,
             kind=FindingClass.ENVIRONMENT,
             title=f"{broken.way} leads to no toolkit with nvcc: {broken.reason}",
             detail="Builds that go by it fail; programs that only run CUDA do not need it.",

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from nvdiag.checks import _said
 from nvdiag.engine import check
+from nvdiag.facts.loader_words import OpenedLibraries, cuda_major
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.model.finding import Finding, FindingClass, Layer, Remedy
 from nvdiag.model.text import listed
-from nvdiag.model.unknown import NotApplicable
+from nvdiag.model.unknown import NotApplicable, Unknown
 
 _NAMES = ("library", "ldd", "needed", "wanted", "dlopened", "ct2", "under", "loaded", "other")
 _MOST_NAMED = 5
@@ -45,11 +46,14 @@ def _shown(libraries: Sequence[str]) -> str:
 
 
 @check("cuda-library-missing", area="libraries")
-def programs_find_cudas_libraries(messages: Messages) -> Iterator[Finding]:
+def programs_find_cudas_libraries(messages: Messages, opened: OpenedLibraries | Unknown) -> Iterator[Finding]:
     """No program and no linker looks for a CUDA library in vain."""
-    said = _said.about(messages, "cuda-library-missing")
+    foreign = {(one.source, one.line) for one in _of_another_major(messages, opened)}
+    said = tuple(one for one in _said.about(messages, "cuda-library-missing") if (one.source, one.line) not in foreign)
+    if not said:
+        raise NotApplicable("the library that is missing is one that another copy of a library asks for")
     named = tuple(one for one in said if one.message.name != "tf-some-libraries")
-    if not named and (messages.proving("cudnn-mismatch") or messages.proving("cuda-library-shadowed")):
+    if not named and (foreign or messages.proving("cudnn-mismatch") or messages.proving("cuda-library-shadowed")):
         raise NotApplicable("the library that TensorFlow does not find is named by another message")
     libraries = _libraries(said)
     at_link = all(one.message.name == "link-cuda-library" for one in said)
@@ -65,6 +69,18 @@ def programs_find_cudas_libraries(messages: Messages) -> Iterator[Finding]:
         | (frozenset({"cudnn-mismatch"}) if _only_missing(messages) else frozenset()),
         layers=(Layer.TOOLKITS,),
     )
+
+
+def _of_another_major(messages: Messages, opened: OpenedLibraries | Unknown) -> tuple[Said, ...]:
+    """Libraries that are missing for another library, and of another CUDA major than those that the program opens.
+
+    The library that asks for them is then one of another toolkit: libcusolver.so.11 is a name in CUDA 11 and 12.
+    """
+    if isinstance(opened, Unknown):
+        return ()
+    majors = {cuda_major(name) for name in opened.names} - {None}
+    said = messages.named("ld-needed-by-another")
+    return tuple(one for one in said if majors and cuda_major(one.groups["needed"]) not in {None, *majors})
 
 
 def _missing_title(libraries: Sequence[str], at_link: bool) -> str:
@@ -135,12 +151,18 @@ def _wheel(library: str) -> str | None:
 
 
 @check("cuda-library-shadowed", area="libraries")
-def programs_get_the_cuda_libraries_that_they_were_built_for(messages: Messages) -> Iterator[Finding]:
+def programs_get_the_cuda_libraries_that_they_were_built_for(
+    messages: Messages, opened: OpenedLibraries | Unknown
+) -> Iterator[Finding]:
     """No program gets another copy of a CUDA library than the one that it was built for."""
-    said = _said.about(messages, "cuda-library-shadowed")
+    foreign = _of_another_major(messages, opened)
+    said = (*messages.proving("cuda-library-shadowed"), *foreign)
+    if not said:
+        raise NotApplicable("no message in the text tells of it")
     yield _said.finding(
         said,
         "cuda-library-shadowed",
+        title=_another_majors(foreign[0]) if len(said) == len(foreign) else "",
         detail="Two copies are here, and the wrong one is loaded first: a toolkit in LD_LIBRARY_PATH before a"
         " framework's own wheels, or wheels of different versions.",
         kind=FindingClass.ENVIRONMENT,
@@ -164,6 +186,11 @@ def programs_get_the_cuda_libraries_that_they_were_built_for(messages: Messages)
         explains=frozenset({"no-cuda-device", "gpu-init-failed"}),
         layers=(Layer.TOOLKITS,),
     )
+
+
+def _another_majors(one: Said) -> str:
+    needed = one.groups["needed"]
+    return f"the {one.groups['by']} that was found is one of CUDA {cuda_major(needed)}: it asks for {needed}"
 
 
 @check("cudnn-mismatch", area="libraries")

@@ -12,6 +12,7 @@ from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryCopy
 from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver, VersionFile
 from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, Surroundings
 from nvdiag.facts.without_reboot import WithoutReboot
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
@@ -36,6 +37,8 @@ _CONSEQUENCES = frozenset(
 )
 """What a mismatch is disguised as: error 804, firmware of the other release, a fabric manager that does not start."""
 
+_NOT_ASKED = Unknown("nvidia-smi was not asked")
+
 
 @check("driver-library-mismatch", "driver-disk-mismatch")
 def module_and_libraries_are_one_release(
@@ -46,6 +49,7 @@ def module_and_libraries_are_one_release(
     disk: RunningKernelModule | Unknown,
     nvml: NvmlAnswer | Unknown,
     version: VersionFile | Unknown,
+    smi: SmiReport | Unknown,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
     history: DriverHistory | Unknown,
@@ -54,7 +58,7 @@ def module_and_libraries_are_one_release(
     """The loaded kernel module, the module that boots next and the driver's libraries are one release."""
     if surroundings.container:
         raise NotApplicable("in a container the module is the host's: container-library-mismatch compares them")
-    installed = user_space_release(libraries, nvml)
+    installed = user_space_release(libraries, nvml, smi)
     refused = isinstance(nvml, NvmlAnswer) and nvml.init == MISMATCH
     if installed is None and not refused:
         raise Unknown("no driver library here tells its release")
@@ -86,10 +90,17 @@ def module_and_libraries_are_one_release(
         yield _breaks_at_next_boot(loaded, installed, evidence, following, packages, distribution)
 
 
-def user_space_release(libraries: DriverLibraries, nvml: NvmlAnswer | Unknown) -> DriverRelease | None:
-    """The release of the driver's libraries that a program gets: libnvidia-ml's, asked or by name, else libcuda's."""
+def user_space_release(
+    libraries: DriverLibraries, nvml: NvmlAnswer | Unknown, smi: SmiReport | Unknown = _NOT_ASKED
+) -> DriverRelease | None:
+    """The release of the driver's libraries that a program gets: libnvidia-ml's, asked or by name, else libcuda's.
+
+    Where only libcuda is seen and nvidia-smi works, libnvidia-ml is of the module's release, which nvidia-smi prints.
+    """
     if isinstance(nvml, NvmlAnswer) and nvml.release is not None:
         return nvml.release
+    if libraries.nvml.taken is None and isinstance(smi, SmiReport) and smi.header is not None:
+        return smi.header.driver
     for copy in (libraries.nvml.taken, libraries.libcuda.taken):
         if copy is not None and copy.kind is Kind.DRIVER:
             return copy.release

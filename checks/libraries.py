@@ -12,6 +12,7 @@ from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.libraries import NOT_ON_PATH, CompatNote, DriverLibraries, Kind, LibraryChoice, LibraryCopy
 from nvdiag.facts.modules import DriverHere, LoadedDriver
 from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
@@ -110,10 +111,14 @@ def nvml_is_not_a_stub(driver: DriverHere, libraries: DriverLibraries, nvml: Nvm
 
 @check("libcuda-stub-loaded")
 def libcuda_is_not_a_stub(
-    driver: DriverHere, libraries: DriverLibraries, cuda: CudaAnswer | Unknown
+    driver: DriverHere | Unknown, libraries: DriverLibraries, cuda: CudaAnswer | Unknown
 ) -> Iterator[Finding]:
     """The libcuda that a program gets is the driver's, not the toolkit's link-time stub."""
     copy = libraries.libcuda.taken
+    if isinstance(driver, Unknown) and (copy is None or copy.found_by != "LD_LIBRARY_PATH"):
+        raise driver
+    if isinstance(driver, NotApplicable):
+        raise driver
     if copy is not None and copy.kind is Kind.STUB:
         yield _stub("libcuda-stub-loaded", copy, libraries.libcuda, Layer.LIBCUDA, "CUDA programs fail with error 34")
 
@@ -153,7 +158,11 @@ def _stub(identifier: str, copy: LibraryCopy, choice: LibraryChoice, layer: Laye
 
 @check("libcuda-mismatch")
 def libcuda_is_of_the_modules_release(
-    loaded: LoadedDriver, libraries: DriverLibraries, nvml: NvmlAnswer | Unknown, note: CompatNote | Unknown
+    loaded: LoadedDriver,
+    libraries: DriverLibraries,
+    nvml: NvmlAnswer | Unknown,
+    note: CompatNote | Unknown,
+    smi: SmiReport | Unknown,
 ) -> Iterator[Finding]:
     """The libcuda that a program gets is of the loaded module's release, or made for it (cuda-compat)."""
     copy = libraries.libcuda.taken
@@ -163,7 +172,7 @@ def libcuda_is_of_the_modules_release(
         return
     if copy.kind is Kind.COMPAT and isinstance(note, CompatNote) and loaded.release.branch in note.branches:
         return
-    management = user_space_release(libraries, nvml)
+    management = user_space_release(libraries, nvml, smi)
     if management is not None and management != loaded.release:
         raise NotApplicable("libnvidia-ml is not the module's release either, so the whole set is in question")
     yield _foreign_libcuda(loaded, copy, libraries, note)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from nvdiag.engine import check
 from nvdiag.facts.answers import DriverCuda
 from nvdiag.facts.messages import Messages
-from nvdiag.facts.python_packages import PythonPackages, TorchBuild, TorchEnvironment
+from nvdiag.facts.python_packages import PythonPackages, TorchBuild, TorchEnvironment, TorchNccl, TorchSees
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
@@ -57,17 +57,21 @@ def pytorch_is_built_with_cuda(
 
 
 @check("driver-too-old-for-cuda", area="cuda")
-def the_driver_supports_pytorchs_cuda(torch: TorchBuild, supported: DriverCuda) -> Iterator[Finding]:
+def the_driver_supports_pytorchs_cuda(
+    torch: TorchBuild, supported: DriverCuda, sees: TorchSees | Unknown
+) -> Iterator[Finding]:
     """The driver runs the CUDA version that PyTorch was built with."""
     if torch.cuda is None:
         raise NotApplicable("the CUDA version of PyTorch's build is not told")
+    if isinstance(sees, TorchSees) and sees.available:
+        raise NotApplicable("PyTorch itself says that CUDA is available")
     needed, there = torch.cuda, supported.version.short
     if needed.major <= there.major if there.major >= FIRST_MINOR_COMPATIBLE else needed <= there:
         return
     yield Finding(
         id="driver-too-old-for-cuda",
         severity=Severity.ERROR,
-        confidence=Confidence.CERTAIN if supported.source != "nvidia-smi" else Confidence.LIKELY,
+        confidence=Confidence.CERTAIN if supported.source in _ASKED else Confidence.LIKELY,
         title=f"PyTorch is built for CUDA {needed}, the driver supports CUDA {there}",
         detail="Within one CUDA major (from 11 on) an older driver runs newer builds; across majors it does not.",
         evidence=(
@@ -83,6 +87,9 @@ def the_driver_supports_pytorchs_cuda(torch: TorchBuild, supported: DriverCuda) 
     )
 
 
+_ASKED = ("nvmlSystemGetCudaDriverVersion", "cuDriverGetVersion")
+"""Answers of the driver itself; nvidia-smi prints the version of a libcuda that may be another one."""
+
 FIRST_MINOR_COMPATIBLE = 11
 """The first CUDA major with minor-version compatibility (NVIDIA's CUDA compatibility guide)."""
 
@@ -93,7 +100,7 @@ def jaxlib_meets_its_cudnn(packages: PythonPackages) -> Iterator[Finding]:
     for version in packages.of("jaxlib"):
         built = re.search(r"cudnn(\d)(\d)", version)
         for name, found in packages.like(r"nvidia-cudnn(-cu\d+)?").items():
-            wrong = [one for one in found if built and one.partition(".")[0] != built[1]]
+            wrong = [one for one in found if built and not _serves(one, int(built[1]), int(built[2]))]
             if built and wrong:
                 yield Finding(
                     id="cudnn-mismatch",
@@ -116,8 +123,14 @@ def jaxlib_meets_its_cudnn(packages: PythonPackages) -> Iterator[Finding]:
                 )
 
 
+def _serves(wheel: str, major: int, minor: int) -> bool:
+    """Whether a cuDNN of this version is one that a build for major.minor runs with."""
+    there = CudaVersion.or_none(wheel)
+    return there is None or (there.numbers[0] == major and there.short.numbers[1] >= minor)
+
+
 @check("nccl-mismatch", area="libraries")
-def one_nccl_is_there(packages: PythonPackages, torch: TorchBuild | Unknown) -> Iterator[Finding]:
+def one_nccl_is_there(packages: PythonPackages, told: TorchNccl | Unknown) -> Iterator[Finding]:
     """One NCCL wheel is installed, and it is the one that torch loads."""
     wheels = packages.like(r"nvidia-nccl-cu\d+")
     named = [f"{name} {version}" for name, versions in wheels.items() for version in versions]
@@ -140,7 +153,7 @@ def one_nccl_is_there(packages: PythonPackages, torch: TorchBuild | Unknown) -> 
             kind=FindingClass.ENVIRONMENT,
         )
         return
-    said = torch.nccl if isinstance(torch, TorchBuild) else None
+    said = told.version if isinstance(told, TorchNccl) else None
     other = [one for versions in wheels.values() for one in versions if said and not _same(one, said)]
     if said and other:
         yield Finding(

@@ -13,6 +13,8 @@ from typing import Any
 from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.pci import normal_address
 from nvdiag.facts.probing import DriverReach
+from nvdiag.facts.python_packages import TorchEnvironment
+from nvdiag.facts.reported import Reported
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.host import Absent, Host
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -116,6 +118,8 @@ class DriverCuda:
         cuda: CudaAnswer | Unknown,
         loaded: LoadedDriver | Unknown,
         smi: SmiReport | Unknown,
+        environment: TorchEnvironment | Unknown,
+        reported: Reported | Unknown,
     ) -> DriverCuda:
         if isinstance(nvml, NvmlAnswer) and nvml.cuda is not None:
             return cls(nvml.cuda, "nvmlSystemGetCudaDriverVersion")
@@ -123,12 +127,20 @@ class DriverCuda:
             return cls(cuda.version, "cuDriverGetVersion")
         if isinstance(smi, SmiReport) and smi.header is not None and smi.header.cuda is not None:
             return cls(smi.header.cuda, "nvidia-smi")
-        if isinstance(loaded, LoadedDriver):
+        release = loaded.release if isinstance(loaded, LoadedDriver) else _told_release(environment, reported)
+        if release is not None:
             from nvdiag.knowledge.cuda import cuda_of_branch
 
-            if (version := cuda_of_branch(loaded.release.branch)) is not None:
-                return cls(version, f"nvdiag's table for branch {loaded.release.branch}")
+            if (version := cuda_of_branch(release.branch)) is not None:
+                return cls(version, f"nvdiag's table for branch {release.branch}")
         raise Unknown("neither NVML nor libcuda tells the driver's CUDA version")
+
+
+def _told_release(environment: TorchEnvironment | Unknown, reported: Reported | Unknown) -> DriverRelease | None:
+    """The driver's release by torch's collect_env, else as somebody wrote it down."""
+    told = environment.get("Nvidia driver version") if isinstance(environment, TorchEnvironment) else None
+    written = reported.values.get("driver") if isinstance(reported, Reported) else None
+    return DriverRelease.or_none(told) or DriverRelease.or_none(written)
 
 
 def parse_nvml(document: Mapping[str, Any]) -> NvmlAnswer:

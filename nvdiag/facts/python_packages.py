@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.reported import Reported
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion
@@ -73,7 +75,7 @@ class TorchEnvironment:
 
 def parse_collect_env(text: str) -> dict[str, str]:
     """`PyTorch version: 2.1.0`, also in the aligned form of vLLM's script."""
-    rows = re.findall(r"^([A-Z][A-Za-z ()/_-]{2,40}?)\s{0,40}: ?(\S.{0,300})$", text, re.M)
+    rows = re.findall(r"^([A-Z][A-Za-z ()/_-]{2,40}?)[ \t]{0,40}: ?(\S.{0,300})$", text, re.M)
     return {name.strip(): value.strip() for name, value in rows}
 
 
@@ -130,26 +132,138 @@ class TorchBuild:
             environment.fields.get("CUDA used to build PyTorch") if isinstance(environment, TorchEnvironment) else None
         )
         listed = packages.of("torch") if isinstance(packages, PythonPackages) else ()
+        conda = _of_conda(host)
         written = reported.values.get("torch") if isinstance(reported, Reported) else None
-        version = told or next((one for one in listed if "+" in one), None) or next(iter(listed), None) or written
+        version = told or next((one for one in listed if "+" in one), None) or next(iter(listed), None)
+        version = version or (conda[0] if conda else written)
         if version is None:
             raise NotApplicable("no text tells of PyTorch")
-        source = "torch's collect_env" if told else "the list of Python packages" if listed else "the text's own words"
+        in_list = bool(listed or conda)
+        source = "torch's collect_env" if told else "the list of Python packages" if in_list else "the text's own words"
         asked = _printed(host, "torch.version.cuda")
         number = re.search(r"\+cu(\d{2,3})(\d)\b", version)
         cuda = CudaVersion.or_none(f"{number[1]}.{number[2]}" if number else None)
-        cuda = cuda or CudaVersion.or_none(used) or CudaVersion.or_none(asked)
+        cuda = cuda or CudaVersion.or_none(used) or CudaVersion.or_none(asked) or (conda[1] if conda else None)
         cpu_only = cuda is None and ("+cpu" in version or asked == "None" or used == "None")
-        nccl = _printed(host, "torch.cuda.nccl.version()")
         return cls(
             version=version,
             cuda=cuda.short if cuda else None,
             cpu_only=cpu_only,
             source=source,
-            nccl=".".join(re.findall(r"\d{1,4}", nccl)) if nccl else None,
+            nccl=_nccl(host),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TorchNccl:
+    """The NCCL version that torch.cuda.nccl.version() printed; NotApplicable where nobody asked it."""
+
+    version: str
+
+    @classmethod
+    def collect(cls, host: Host) -> TorchNccl:
+        said = _nccl(host)
+        if said is None:
+            raise NotApplicable("torch was not asked for its NCCL")
+        return cls(said)
+
+
+@dataclass(frozen=True, slots=True)
+class TorchSees:
+    """Whether torch said that CUDA is available; NotApplicable where it was not asked."""
+
+    available: bool
+
+    @classmethod
+    def collect(cls, host: Host, environment: TorchEnvironment | Unknown) -> TorchSees:
+        said = _printed(host, "torch.cuda.is_available()")
+        told = environment.get("Is CUDA available") if isinstance(environment, TorchEnvironment) else None
+        word = (said or told or "").split(" ")[0]
+        if word not in ("True", "False", "Yes", "No"):
+            raise NotApplicable("torch was not asked whether CUDA is available")
+        return cls(word in ("True", "Yes"))
+
+
+@dataclass(frozen=True, slots=True)
+class TorchArchitectures:
+    """What torch.cuda.get_arch_list() printed: sm_80 is binary code for 8.0, compute_80 PTX of it.
+
+    `capability` is what get_device_capability() printed, None where it was not asked. NotApplicable without the list.
+    """
+
+    names: tuple[str, ...]
+    capability: tuple[int, int] | None
+
+    @classmethod
+    def collect(cls, host: Host) -> TorchArchitectures:
+        printed = _printed(host, "torch.cuda.get_arch_list()")
+        if printed is None:
+            raise NotApplicable("torch was not asked for what it holds")
+        own = re.findall(r"\d{1,2}", _printed(host, "torch.cuda.get_device_capability") or "")
+        return cls(
+            tuple(re.findall(r"(?:sm|compute)_\d{2,3}", printed)), (int(own[0]), int(own[1])) if len(own) == 2 else None
+        )
+
+    def run_on(self, capability: tuple[int, int]) -> bool:
+        """Whether some of it runs there: binary code of its major and at most its minor, or PTX of any older one."""
+        for name in self.names:
+            kind, _, number = name.partition("_")
+            held = (int(number[:-1]), int(number[-1]))
+            if held <= capability and (kind == "compute" or held[0] == capability[0]):
+                return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class GpuNames:
+    """Product names of GPUs with where each was read: nvidia-smi, torch's collect_env, torch itself, somebody's words.
+
+    NotApplicable where no text names one.
+    """
+
+    names: Mapping[str, str]
+
+    @classmethod
+    def collect(
+        cls,
+        host: Host,
+        smi: SmiReport | Unknown,
+        environment: TorchEnvironment | Unknown,
+        reported: Reported | Unknown,
+    ) -> GpuNames:
+        found: dict[str, str] = {}
+        if isinstance(smi, SmiReport):
+            found.update((gpu.name, "nvidia-smi") for gpu in smi.gpus)
+        if isinstance(environment, TorchEnvironment):
+            text = host.run("python", "-m", "torch.utils.collect_env").stdout
+            found.update(
+                (name.strip(), "torch's collect_env")
+                for name in re.findall(r"^(?:GPU models.{0,30}: ?)?GPU \d{1,2}: (.{3,80})$", text, re.M)
+            )
+        if (said := _printed(host, "torch.cuda.get_device_name")) is not None:
+            found[said] = "torch.cuda.get_device_name()"
+        if isinstance(reported, Reported):
+            words = [reported.values[name] for name in ("gpu", "gpus") if name in reported.values]
+            found.update((one, "the text's own words") for one in words)
+        if not found:
+            raise NotApplicable("no text names a GPU")
+        return cls(found)
+
+
+def _of_conda(host: Host) -> tuple[str, CudaVersion | None] | None:
+    """conda's pytorch and the CUDA version in its build's name: py3.10_cuda12.1_cudnn8.9.2_0; None without one."""
+    if "conda list" not in host.recorded("commands"):
+        return None
+    found = re.search(r"^(?:pytorch|libtorch) (\S+) \S*?cuda_?(\d{1,2}\.\d)", host.run("conda", "list").stdout, re.M)
+    return (found[1], CudaVersion.or_none(found[2])) if found else None
+
+
+def _nccl(host: Host) -> str | None:
+    said = _printed(host, "torch.cuda.nccl.version()")
+    return ".".join(re.findall(r"\d{1,4}", said)) if said else None
 
 
 def _printed(host: Host, expression: str) -> str | None:
     """What a recorded Python expression printed; None where it was not recorded."""
-    return host.run(expression).stdout.strip() if expression in host.recorded("commands") else None
+    recorded = shlex.join((expression,)) in host.recorded("commands")
+    return host.run(expression).stdout.strip() if recorded else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from nvdiag.facts import reading
 from nvdiag.host import Host
@@ -53,6 +54,8 @@ class Toolkits:
 
     found: tuple[Toolkit, ...]
     broken: tuple[BrokenToolkitPath, ...]
+    named: Mapping[str, CudaVersion] = field(default_factory=dict)
+    """The versions in the folders' names that variables hold, whether or not the folder can be looked at."""
 
     @classmethod
     def collect(cls, host: Host) -> Toolkits:
@@ -62,18 +65,31 @@ class Toolkits:
         ways, broken = _ways(host)
         toolkits = [_toolkit(host, root, tuple(dict.fromkeys(found_by))) for root, found_by in ways.items()]
         known = [*named, *(one for one in toolkits if one is not None)]
-        return cls(tuple(sorted(known, key=lambda one: one.chosen_by is None)), tuple(broken))
+        return cls(tuple(sorted(known, key=lambda one: one.chosen_by is None)), tuple(broken), _named(host))
 
 
 def _by_name(host: Host) -> list[Toolkit]:
-    """The toolkit of a recorded `nvcc --version`, of which no more is known than that the shell found it on PATH."""
-    if "nvcc --version" not in host.recorded("commands"):
-        return []
-    try:
-        version = parse_nvcc(host.run("nvcc", "--version").stdout)
-    except (Unknown, ParseError):
-        return []
-    return [Toolkit(root="nvcc", found_by=("PATH",), version=version, source="nvcc --version", nvcc="nvcc")]
+    """The toolkits of recorded `nvcc --version`: without a folder, no more is known than that PATH led to it."""
+    found = []
+    for command in host.recorded("commands"):
+        called = re.fullmatch(r"(?:(/[^\s']{1,200})/bin/)?nvcc --version", command)
+        if not called:
+            continue
+        nvcc, root = command.split()[0], called[1] or "nvcc"
+        try:
+            version = parse_nvcc(host.run(nvcc, "--version").stdout)
+        except (Unknown, ParseError):
+            continue
+        ways = (root,) if called[1] else ("PATH",)
+        found.append(Toolkit(root=root, found_by=ways, version=version, source=command, nvcc=nvcc))
+    return found
+
+
+def _named(host: Host) -> dict[str, CudaVersion]:
+    """The versions in the names of the folders that variables hold: /usr/local/cuda-12.1."""
+    values = {name: reading.variable(host, name) or "" for name in VARIABLES}
+    found = {name: re.search(r"cuda-(\d{1,2}\.\d)(?:/|$)", value) for name, value in values.items()}
+    return {name: CudaVersion.of(match[1]) for name, match in found.items() if match}
 
 
 def _looked_somewhere(host: Host) -> None:
@@ -81,7 +97,8 @@ def _looked_somewhere(host: Host) -> None:
     try:
         host.env("PATH")
     except Unknown as why:
-        if not any(reading.names(host, folder) for folder in ("/usr/local", *_FIXED_FOLDERS)):
+        seen = any(reading.names(host, folder) for folder in ("/usr/local", *_FIXED_FOLDERS))
+        if not seen and not any(reading.link(host, folder) for folder in _FIXED_FOLDERS) and not _named(host):
             raise Unknown(f"which toolkits are here: {why}") from why
 
 
@@ -104,10 +121,15 @@ def _ways(host: Host) -> tuple[dict[str, list[str]], list[BrokenToolkitPath]]:
     for folder in _usual_folders(host):
         if reading.is_there(host, folder):
             ways.setdefault(host.resolve(folder), []).append(folder)
-        elif reading.certainly_absent(host, folder) and (target := reading.link(host, folder)):
-            broken.append(
-                BrokenToolkitPath(way=folder, path=folder, reason=f"it is a link to {target}, which is not there")
-            )
+        elif target := reading.link(host, folder):
+            end = host.resolve(folder)
+            if reading.certainly_absent(host, folder) or reading.certainly_absent(host, end):
+                reason = f"it is a link to {target}, which is not there"
+            elif end.startswith(("/tmp/", "/var/tmp/")):
+                reason = f"it is a link to {target}, a folder that lasted as long as a build"
+            else:
+                continue
+            broken.append(BrokenToolkitPath(way=folder, path=folder, reason=reason))
     return ways, broken
 
 

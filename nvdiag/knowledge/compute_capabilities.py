@@ -12,13 +12,31 @@ from nvdiag.model.versions import CudaVersion
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeRow:
-    """One compute capability. `last` is the last toolkit that makes code for it, None where the newest still does."""
+    """One compute capability. `last` is the last toolkit that makes code for it, None where the newest still does.
+
+    `gpus` is a regular expression of product names, empty where none is known.
+    """
 
     capability: str
     name: str
     first: CudaVersion
     last: CudaVersion | None
     source: tuple[str, ...]
+    gpus: str = ""
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """Major and minor."""
+        major, _, minor = self.capability.partition(".")
+        return int(major), int(minor)
+
+    def has_code_of(self, cuda: CudaVersion) -> bool:
+        """Whether a build with this CUDA version can hold binary code that runs on it: its own or a lower minor's."""
+        return any(
+            row.first <= cuda and (row.last is None or cuda <= row.last)
+            for row in computes()
+            if row.numbers[0] == self.numbers[0] and row.numbers <= self.numbers
+        )
 
 
 def capability(architecture: str) -> str | None:
@@ -31,6 +49,11 @@ def compute(architecture: str) -> ComputeRow | None:
     """What is known of an architecture, named in any of nvcc's ways; None where the table does not have it."""
     wanted = capability(architecture)
     return next((row for row in computes() if row.capability == wanted), None)
+
+
+def compute_of_gpu(name: str) -> ComputeRow | None:
+    """The capability of a GPU by its product name, whole or cut at its end; None where the name tells it not."""
+    return next((row for row in computes() if row.gpus and re.search(row.gpus, name)), None)
 
 
 @lru_cache(maxsize=1)
@@ -48,5 +71,10 @@ def _row(row: Row) -> ComputeRow:
     if capability(row.text("capability")) != row.text("capability") or (last is not None and last < first):
         raise row.wrong("no compute capability, or its last toolkit is older than its first")
     return ComputeRow(
-        capability=row.text("capability"), name=row.text("name"), first=first, last=last, source=row.source()
+        capability=row.text("capability"),
+        name=row.text("name"),
+        first=first,
+        last=last,
+        source=row.source(),
+        gpus=row.text("gpus", default=""),
     )

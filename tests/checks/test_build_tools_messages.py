@@ -202,3 +202,20 @@ def test_the_remedy_installs_the_last_compiler_that_nvcc_takes() -> None:
 )
 def test_a_text_that_only_looks_like_it_gives_none_of_these(text: str) -> None:
     assert ids(saying(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "identifier"),
+    [
+        ("ERROR: LoadError: could not spawn `/sw/cuda/9/nvcc --version`: no such file or directory", "nvcc-not-found"),
+        ("bash: type: nvcc: not found", "nvcc-not-found"),
+        ("  Found two conflicting CUDA versions:\n  V11.5.119 in '/usr/include' and", "toolkit-shadowed"),
+        ("    raise RuntimeError(CUDA_MISMATCH_MESSAGE.format(a, torch.version.cuda))", "toolkit-framework-mismatch"),
+        (
+            "/usr/include/bits/mathcalls.h(79): error: exception\n  specification is incompatible with that of",
+            "host-compiler-unsupported",
+        ),
+    ],
+)
+def test_wordings_of_less_common_tools_are_known(text: str, identifier: str) -> None:
+    assert first(saying(text)).id == identifier

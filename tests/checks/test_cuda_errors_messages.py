@@ -181,3 +181,19 @@ def test_ptx_that_failed_on_an_unknown_gpu_is_the_builds_consequence() -> None:
 )
 def test_a_text_that_only_looks_like_it_gives_none_of_these(text: str) -> None:
     assert ids(saying(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "identifier"),
+    [
+        ("API error at line 7: CUDA driver is a stub li", "libcuda-stub-loaded"),
+        ("RuntimeError: CUDA error: no kernel image is availab", "gpu-arch-not-in-build"),
+        ("CUDA error: the provided PTX was compiled with an unsuppor", "ptx-newer-than-driver"),
+        ("CUDA error: CUDA driver version is insuffic", "driver-too-old-for-cuda"),
+        ("Error 803: system has unsupported displ", "libcuda-mismatch"),
+        ("Error 804: forward compatibility was attempted on non suppo", "cuda-compat-unsupported"),
+        ("CUDA error: PTX JIT compiler library", "driver-library-incomplete"),
+    ],
+)
+def test_a_message_that_is_cut_in_its_last_words_is_known(text: str, identifier: str) -> None:
+    assert first(saying(text)).id == identifier

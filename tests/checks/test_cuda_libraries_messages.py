@@ -123,10 +123,39 @@ CASES = [
         "/usr/local/cuda/lib64/libcusparse.so.12: version `libcusparse.so.12.5' not found (required by app)",
     ),
     (
-        "cuda-library-shadowed",
+        "cuda-library-missing",
         "Could not load dynamic library 'libcusolver.so.11'; dlerror: libnvJitLink.so.12: cannot op"
         "en shared object file: No such file or directory",
     ),
+    (
+        "cuda-library-shadowed",
+        "Successfully opened dynamic library libcudart.so.11.0\n"
+        "Could not load dynamic library 'libcusolver.so.11'; dlerror: libnvJitLink.so.12: cannot op"
+        "en shared object file: No such file or directory\n"
+        "Cannot dlopen some GPU libraries. Please make sure the missing libraries",
+    ),
+    (
+        "cuda-library-missing",
+        "Successfully opened dynamic library libcudart.so.12\n"
+        "Could not load dynamic library 'libcusolver.so.11'; dlerror: libnvJitLink.so.12: cannot op"
+        "en shared object file: No such file or directory",
+    ),
+    (
+        "libcuda-stub-loaded",
+        "        Mapped libcuda.so paths:\n                /opt/cuda-11/targets/x86_64-linux/lib/stubs/libcuda.so",
+    ),
+    (
+        "libcuda-stub-loaded",
+        "AttributeError: /opt/cuda/lib64/stubs/libcuda.so: undefined symbol: nothing",
+    ),
+    ("libcuda-stub-loaded", "7f00a000-7f00b000 r-xp 00000000 08:02 131 /opt/cuda/lib64/stubs/libcuda.so.1"),
+    (
+        "cuda-library-shadowed",
+        "/usr/bin/ld: /opt/cuda/lib64/libcublas.so: undefined reference to `cublasLtCreate@libcublasLt.so.11'",
+    ),
+    ("cudnn-mismatch", "cudnn/ffi.lua:17: 'libcudnn (R7) not found in library path."),
+    ("nvml-stub-loaded", "Linked to libnvidia-ml library at wrong path : /opt/cuda/lib64/stubs/libnvidia-ml.so"),
+    ("cuda-library-shadowed", "ImportError: libcusparse.so.12: undefined symbol: __nvJitLink"),
     (
         "cuda-library-shadowed",
         "CUDA backend failed to initialize: Found cuBLAS version 120103, but JAX was built against v"
@@ -250,4 +279,16 @@ def test_where_all_libraries_are_missing_cudnn_is_one_of_them() -> None:
     ],
 )
 def test_a_text_that_only_looks_like_it_gives_none_of_these(text: str) -> None:
+    assert ids(saying(text)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Could not load library libcudnn_adv_infer.so.8",
+        "Could not load library libcudnn_adv_infer.so.8.\nAborted (core dumped)",
+        "Error: Could not load library libcudnn_cnn.so.9. Error:",
+    ],
+)
+def test_a_part_of_cudnn_whose_reason_is_cut_decides_nothing(text: str) -> None:
     assert ids(saying(text)) == []

@@ -152,3 +152,29 @@ def test_the_cpu_build_of_pytorch_is_the_cause_of_what_its_extensions_say() -> N
     assert ids(saying(text))[:2] == ["framework-cpu-only", "framework-cuda-mismatch"] or (
         first(saying(text)).id == "framework-cpu-only"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "identifier"),
+    [
+        ("Available providers: ['AzureExecutionProvider', 'CPUExecutionProvider']", "framework-cpu-only"),
+        ("ONNX Runtime Providers:\n  • ['CPUExecutionProvider']", "framework-cpu-only"),
+        ("tensorflow                2.10.0           mkl_py39hd2379f1_0", "framework-cpu-only"),
+        ("x_cuda.cpython-310-x86_64-linux-gnu.so: undefined\n symbol: _ZN3c104impl3fooEPv", "framework-cuda-mismatch"),
+    ],
+)
+def test_lists_and_wrapped_messages_are_read(text: str, identifier: str) -> None:
+    assert first(saying(text)).id == identifier
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Available providers: ['CUDAExecutionProvider', 'CPUExecutionProvider']",
+        "tensorflow                2.10.0           gpu_py39h039f4ff_0",
+        "UserWarning: Can't initialize NVML",
+        "CUDA not available",
+    ],
+)
+def test_what_decides_nothing_is_no_finding(text: str) -> None:
+    assert ids(saying(text)) == []

@@ -62,7 +62,7 @@ _KNOWN = _SURE | frozenset({
 })  # fmt: skip
 """Programs that a `#` prompt may stand before: other words there are a heading or a comment."""
 
-_BARE = _SURE | {"cat", "ls", "tail", "head", "python", "python3", "pip", "pip3", "conda"}
+_BARE = _SURE | {"cat", "ls", "tail", "head", "python", "python3", "pip", "pip3", "conda", "whereis"}
 """Programs of which a command line without a prompt is looked for."""
 
 _PROSE = frozenset({
@@ -201,6 +201,10 @@ def _without_prompt(line: str) -> Command | None:
         return _command(bare)  # a path alone is what `which` printed
     if re.match(r"^(?:sudo )?(?:cat|ls|tail|head) (?:-\w{1,5} )?(?:/|~)\S{2,120}$", bare):
         return _command(bare)
+    if re.match(r"^whereis [\w.-]{2,40}$", bare):
+        return _command(bare)
+    if re.match(r"^python3? -c (['\"])import torch\b.{1,200}\1$", line.strip()):
+        return _command(line)
     if re.match(r"^(?:python3?|pip3?|conda) (?:-m torch\.utils\.collect_env|list|freeze|collect_env\.py)\b", bare):
         return _command(bare)
     return None

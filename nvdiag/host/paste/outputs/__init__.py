@@ -18,7 +18,7 @@ RECOGNISERS: tuple[tuple[Recogniser, tuple[str, ...]], ...] = (
     (driver.version_file, ("NVRM version:",)),
     (smi.smi_table, ("NVIDIA-SMI", "NVML", "UUID: GPU-", "No devices were found", "device handle")),
     (smi.smi_query, ("NVSMI LOG", "Driver Version", "KMD Version")),
-    (files.ldconfig, ("=> /",)),
+    (files.ldconfig, ("=> /", "ldconfig")),
     (files.long_listing, ("rw-", "rwx", "r-x", "r--")),
     (driver.lsmod, ("lsmod", "nvidia", "nouveau")),
     (driver.modinfo, ("modinfo", "filename:")),
@@ -33,6 +33,9 @@ RECOGNISERS: tuple[tuple[Recogniser, tuple[str, ...]], ...] = (
     (system.python, ("torch", "pip", "conda", "==", "Name: ", "PyTorch", "python")),
     (files.ldd, ("=> ",)),
     (files.file, ("cat ", "less ", "more ", "head ", "tail ")),
+    (files.not_listed, ("cannot access", "No such file", "ls:")),
+    (files.whereis, ("libcuda:", "libcuda.so")),
+    (files.mounts, (" on /", "mount")),
     (packages.package_logs, ("nvidia", "libcuda", "linux", "kernel")),
     (packages.history, ("Transaction ID", "rpm-ostree")),
 )

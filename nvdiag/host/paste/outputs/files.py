@@ -9,12 +9,13 @@ from nvdiag.host.paste.document import Part
 from nvdiag.host.paste.outputs.driver import VERSION_FILE
 
 _LDCONFIG = re.compile(r"^\s{0,20}(\S{1,200}) \((libc6[^)\n]{0,100})\) => (/\S{1,1000})$")
+_LOOKED_FOR_LIBCUDA = re.compile(r"-p ?\| ?grep (?:-\w{1,3} )?['\"]?(?:lib)?cuda(?:\.so(?:\.1)?)?['\"]?$")
 _WHEN = (
     r"(?:[^\W\d]{3,9}\.? {1,3}\d{1,2}|\d{1,2}\.? {1,3}[^\W\d]{3,9}\.?|\d{4}-\d\d-\d\d|\d{1,2}月 {1,2}\d{1,2}日?) {1,3}"
     r"(?:\d{1,2}:\d\d(?::[\d.]{2,12})?(?: [+-]\d{4})?|\d{4})"
 )
 _LONG = re.compile(
-    r"^\s{0,8}([bcdlps-][rwxsStT-]{9})[.+@]?\s{1,9}\d{1,6}\s{1,9}(\S{1,64})\s{1,9}(\S{1,64})\s{1,20}"
+    r"^\s{0,8}(?:# {1,4})?([bcdlps-][rwxsStT-]{9})[.+@]?\s{1,9}\d{1,6}\s{1,9}(\S{1,64})\s{1,9}(\S{1,64})\s{1,20}"
     rf"(?:(\d{{1,4}}),\s{{0,9}}(\d{{1,7}})|([\d.,]{{1,20}}[KMGT]?))\s{{1,9}}{_WHEN}\s(\S.{{0,500}})$"
 )
 """Mode, owner, group, numbers of a node or size, time, name; the time in the form of any locale."""
@@ -24,6 +25,9 @@ def ldconfig(block: Block, part: Part) -> None:
     """The loader's cache. Of a filtered listing only what is there counts, never what is not."""
     found = [line.strip() for line in block.lines if _LDCONFIG.match(line)]
     if not found:
+        words = block.command.line if block.command is not None and block.command.program == "ldconfig" else ""
+        if _LOOKED_FOR_LIBCUDA.search(words) and not block.text.strip():
+            part.command(("ldconfig", "-p", "|", "grep", "libcuda"), "", 1)
         return
     whole = any("libs found in cache" in line for line in block.lines)
     if whole:
@@ -77,6 +81,36 @@ def _listed_folder(block: Block) -> str:
         return ""
     names = [word for word in block.command.argv[1:] if not word.startswith("-")]
     return names[0].rstrip("/") if len(names) == 1 and names[0].startswith("/") else ""
+
+
+_NOT_THERE = re.compile(r"^ls: .{0,40}?['\"]?(/[^'\"*?\[\n]{1,300}?)['\"]?: No such file or directory$")
+
+
+def not_listed(block: Block, part: Part) -> None:
+    """`ls` of what is not there."""
+    for line in block.lines:
+        if found := _NOT_THERE.match(line.strip()):
+            part.put("stats", found[1].rstrip("/"), None)
+
+
+def whereis(block: Block, part: Part) -> None:
+    """`whereis libcuda.so`: a name and nothing behind it."""
+    if block.command is not None and block.command.program not in ("whereis", "ldconfig", "which"):
+        return
+    if any(re.match(r"^libcuda(?:\.so(?:\.1)?)?:\s{0,4}$", line) for line in block.lines):
+        part.command(("whereis", "libcuda.so"), "")
+
+
+def mounts(block: Block, part: Part) -> None:
+    """`mount`, of which driver files alone are kept: a container engine mounts each from its host."""
+    found = [
+        line.strip()
+        for line in block.lines
+        if re.match(r"^\S{1,300} on /\S{0,300}/libcuda\.so\.\d{3}\.[\d.]{2,12} (?:type )?\S", line.strip())
+        or re.match(r"^\S{1,300} /\S{0,300}/libcuda\.so\.\d{3}\.[\d.]{2,12} \w{2,12} \S{2,300} 0 0$", line.strip())
+    ]
+    if found:
+        part.more(("mount",), "\n".join(found))
 
 
 def ldd(block: Block, part: Part) -> None:

@@ -18,6 +18,9 @@ _COLLECT_ENV = re.compile(
     r"^(?:PyTorch version|CUDA used to build PyTorch|Is CUDA available|Nvidia driver version)\s{0,40}:"
 )
 _PIP = re.compile(r"^(?:\[(?:pip3?|conda)\] )?([A-Za-z][\w.-]{1,80})(?:==|\s{1,60})(\d[\w.+!-]{0,60})(?:\s.{0,200})?$")
+_CONDA = re.compile(
+    r"^(?:\[conda\] )?((?:py|lib)torch) {1,60}(\d[\w.]{0,30}) {1,60}(\S{0,30}(?:cuda|cpu)\S{0,60})(?:\s|$)"
+)
 _PINNED = re.compile(r"^([A-Za-z][\w.-]{1,60})==(\d[\w.+!-]{0,60})$")
 
 
@@ -105,17 +108,45 @@ def python(block: Block, part: Part) -> None:
     rows = [f"{name} {version}" for name, version in _packages(block)]
     if rows:
         part.more(("pip", "list"), "\n".join(rows))
+    builds = [" ".join(found.groups()) for line in block.lines if (found := _CONDA.match(line.strip()))]
+    if builds:
+        part.more(("conda", "list"), "\n".join(builds))
+
+
+_TORCH = re.compile(
+    r"torch\.(?:__version__|version\.cuda|cuda\.nccl\.version\(\)|cuda\.is_available\(\)|cuda\.get_arch_list\(\)"
+    r"|cuda\.get_device_(?:capability|name)|backends\.cudnn\.version\(\)|cuda\.device_count\(\))"
+)
+_PRINTED = re.compile(r"\([\d, ]{1,20}\)|\['[\w', ]{1,400}\]|\S{1,60}")
 
 
 def _torch_says(block: Block, part: Part) -> None:
-    """What an expression typed to Python, or given with -c, printed: torch's own versions."""
-    words = block.command.line if block.command is not None else ""
-    said = next((line.strip().strip("'\"") for line in block.lines if line.strip()), "")
-    if "torch.__version__" in words and re.match(r"\d{1,2}\.\d", said):
-        part.more(("pip", "list"), f"torch {said}")
-    for name in ("torch.version.cuda", "torch.cuda.nccl.version()", "torch.cuda.is_available()"):
-        if name in words and len(said) < 40 and said:
-            part.put("commands", name, {"exit": 0, "stdout": said, "stderr": ""})
+    """What expressions typed to Python, or given with -c, printed: torch's own versions, and what it holds."""
+    asked = _TORCH.findall(block.command.line) if block.command is not None else []
+    said = [line.strip().strip("'\"") for line in block.lines if line.strip()]
+    if len(asked) == 1:
+        form = _FORMS.get(asked[0], re.compile(r"\d{1,2}\.\d.{0,40}"))
+        answers = [line for line in said if form.fullmatch(line)][:1]
+    elif asked and block.command is not None and block.command.line.count("print(") == len(asked) <= len(said):
+        answers = said[: len(asked)]
+    else:
+        answers = _PRINTED.findall(said[0]) if asked and said else []
+    for expression, answer in zip(asked, answers, strict=False) if len(asked) == len(answers) else ():
+        if expression == "torch.__version__" and re.match(r"\d{1,2}\.\d", answer):
+            part.more(("pip", "list"), f"torch {answer}")
+        elif _FORMS.get(expression, re.compile("$^")).fullmatch(answer):
+            part.command((expression,), answer)
+
+
+_FORMS = {
+    "torch.version.cuda": re.compile(r"None|\d{1,2}\.\d{1,2}(?:\.\d{1,4})?"),
+    "torch.cuda.nccl.version()": re.compile(r"\(\d[\d, ]{1,20}\)|\d{1,2}(?:\.\d{1,3}){1,3}"),
+    "torch.cuda.is_available()": re.compile(r"True|False"),
+    "torch.cuda.get_arch_list()": re.compile(r"\['sm_[\w', ]{1,400}\]"),
+    "torch.cuda.get_device_capability": re.compile(r"\(\d{1,2}, ?\d\)"),
+    "torch.cuda.get_device_name": re.compile(r"(?=.{0,60}[A-Z]{2})[\w ().+/-]{3,80}"),
+}
+"""The forms of answers: what is none, such as a warning, is passed over."""
 
 
 def _packages(block: Block) -> Iterator[tuple[str, str]]:
