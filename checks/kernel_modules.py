@@ -8,7 +8,7 @@ from nvdiag.checks import _driver_remedies, _remedies, _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.system import Distribution
-from nvdiag.model.finding import Finding, Layer, Remedy, Risk, Severity
+from nvdiag.model.finding import Confidence, Finding, Layer, Remedy, Risk, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 WITHOUT_MODULE = frozenset(
@@ -19,6 +19,7 @@ WITHOUT_MODULE = frozenset(
         "nvml-library-missing",
         "libcuda-missing",
         "no-cuda-device",
+        "uvm-not-loaded",
         "driver-package-conflict",
     }
 )
@@ -172,7 +173,9 @@ _WITHOUT_BRANCH_TRACKING = Remedy(
 @check("gpu-bound-to-other-driver", area="driver")
 def the_texts_tell_of_no_other_driver(messages: Messages, distribution: Distribution | Unknown) -> Iterator[Finding]:
     """No other kernel driver has a GPU, as far as the texts tell."""
-    said = _said.about(messages, "gpu-bound-to-other-driver")
+    said = messages.proving("gpu-bound-to-other-driver") or _nouveau_in_use(messages)
+    if not said:
+        raise NotApplicable("no message in the text tells of it")
     driver = _holder(messages, said)
     reserved = driver == "vfio-pci"
     yield _said.finding(
@@ -185,9 +188,27 @@ def the_texts_tell_of_no_other_driver(messages: Messages, distribution: Distribu
         remedies=(_GIVE_BACK,)
         if reserved
         else (_SEE_HOLDER, _remedies.keep_from_loading(driver or "nouveau", distribution)),
+        confidence=None if messages.proving("gpu-bound-to-other-driver") else Confidence.LIKELY,
         explains=frozenset({"driver-not-loaded", "gpu-init-failed", "device-nodes-missing", "no-cuda-device"}),
         layers=(Layer.GPU,),
     )
+
+
+_MORE_TELLING = (
+    "driver-not-built", "driver-not-installed", "secure-boot-rejected", "driver-library-mismatch", "gpu-switched-off",
+)  # fmt: skip
+
+
+def _nouveau_in_use(messages: Messages) -> tuple[Said, ...]:
+    """nouveau in the list of modules, in use, where NVIDIA's driver does not answer and nothing tells another reason.
+
+    Distributions load it where they find no nvidia module, so that what says why there is none tells more.
+    """
+    listed = messages.named("lsmod-nouveau")
+    silent = messages.named("nvidia-smi-cannot-communicate", "modprobe-no-such-device", "nvml-driver-not-loaded")
+    if not listed or not silent or any(messages.proving(identifier) for identifier in _MORE_TELLING):
+        return ()
+    return (*listed[:1], *silent[:1])
 
 
 def _holder(messages: Messages, said: tuple[Said, ...]) -> str:
@@ -195,7 +216,9 @@ def _holder(messages: Messages, said: tuple[Said, ...]) -> str:
     named = next((one.groups["driver"] for one in said if "driver" in one.groups), "")
     if named:
         return named
-    if _has(said, ("installer-nouveau-in-use", "debian-nouveau-loaded")) or messages.named("nouveau-drives-gpu"):
+    if _has(said, ("installer-nouveau-in-use", "debian-nouveau-loaded", "lsmod-nouveau")) or messages.named(
+        "nouveau-drives-gpu"
+    ):
         return "nouveau"
     return "nova_core" if messages.named("nova-drives-gpu") else ""
 
