@@ -50,6 +50,8 @@ def the_texts_tell_of_no_failed_build(messages: Messages, distribution: Distribu
     hints_only = all(one.message.name in _HINTS_OF_NO_MODULE for one in said)
     if hints_only and messages.named("nvidia-smi-command-missing"):
         raise NotApplicable("nothing of the driver is there, which driver-not-installed is about")
+    if all(one.message.name == "compiler-lacks-flag" for one in said) and _builds_another(messages):
+        raise NotApplicable("it is another module than the driver's that was not built")
     said = _telling_first(said)
     yield _said.finding(
         said,
@@ -58,6 +60,13 @@ def the_texts_tell_of_no_failed_build(messages: Messages, distribution: Distribu
         remedies=_build_remedies(said, distribution),
         explains=WITHOUT_MODULE - {"driver-package-conflict"} if hints_only else WITHOUT_MODULE,
         layers=(Layer.LOADED_MODULE,),
+    )
+
+
+def _builds_another(messages: Messages) -> bool:
+    """Whether the texts tell of a build of another module, and of none of the driver's."""
+    return bool(messages.named("dkms-other-module")) and not any(
+        "/nvidia" in one.text or "NVIDIA-" in one.text for one in messages.said
     )
 
 

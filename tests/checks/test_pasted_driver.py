@@ -176,3 +176,60 @@ def test_words_of_more_programs_are_known(text: str, identifier: str) -> None:
 )
 def test_look_alikes_are_none(text: str) -> None:
     assert not {"gpu-bound-to-other-driver", "driver-not-built"} & set(ids(hosts_of(text.encode(), "text")[0]))
+
+
+PROPRIETARY = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  {0}  Tue Feb 25 03:31:36 UTC 2025"
+OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {0}  Release Build  (dvs-builder@U16)  Tue Feb 25 2025"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "identifier"),
+    [
+        ("GB203 [GeForce RTX 5070 Ti]", PROPRIETARY.format("575.64.03"), "gpu-needs-open-module"),
+        ("Device [10de:2c05]", PROPRIETARY.format("575.64.03"), "gpu-needs-open-module"),
+        ("GP104 [GeForce GTX 1080]", OPEN.format("575.64.03"), "gpu-needs-proprietary-module"),
+        ("GM206 [GeForce GTX 960]", PROPRIETARY.format("590.48.01"), "gpu-needs-legacy-driver"),
+        ("AD104 [GeForce RTX 4070]", PROPRIETARY.format("470.256.02"), "gpu-needs-newer-driver"),
+        ("GA104 [GeForce RTX 3070]", PROPRIETARY.format("575.64.03"), "gpu-init-failed"),
+        ("GB203 [GeForce RTX 5070 Ti]", OPEN.format("575.64.03"), "gpu-init-failed"),
+    ],
+)
+def test_a_driver_that_finds_no_gpu_is_held_against_the_gpus_that_are_named(
+    gpu: str, version: str, identifier: str
+) -> None:
+    bus = f"01:00.0 VGA compatible controller: NVIDIA Corporation {gpu} (rev a1)"
+    text = f"$ nvidia-smi\nNo devices were found\n$ lspci | grep -i nvidia\n{bus}\n$ cat /proc/driver/nvidia/version\n"
+    assert judged(f"{text}{version}\n") == (identifier, Confidence.LIKELY)
+
+
+def test_beside_a_gpu_that_the_driver_drives_its_flavour_is_no_reason() -> None:
+    bus = "01:00.0 3D controller: NVIDIA Corporation GA104\n02:00.0 3D controller: NVIDIA Corporation GP104"
+    assert judged(f"No devices were found\n{bus}\n{OPEN.format('575.64.03')}\n")[0] == "gpu-init-failed"
+
+
+def test_the_kernel_log_tells_the_loaded_release_and_flavour() -> None:
+    text = (
+        "NVRM: loading NVIDIA UNIX x86_64 Kernel Module  575.64.03  Wed Jun 25 18:29:39 UTC 2025\n"
+        "NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x24:0x72:1568)\n"
+        "01:00.0 VGA compatible controller: NVIDIA Corporation GB202 [GeForce RTX 5090] (rev a1)\n"
+    )
+    assert judged(text) == ("gpu-needs-open-module", Confidence.LIKELY)
+
+
+def test_a_gpu_that_vfio_holds_is_told_of_where_nvidia_smi_was_tried() -> None:
+    bus = "01:00.0 3D controller [0302]: NVIDIA Corporation GA104 [10de:2484]\n\tKernel driver in use: vfio-pci\n"
+    assert judged(f"$ lspci -nnk\n{bus}$ nvidia-smi\n{SILENT}\n") == ("gpu-bound-to-other-driver", Confidence.CERTAIN)
+
+
+def test_a_failed_build_of_another_module_is_not_the_drivers() -> None:
+    text = (
+        "Consult /var/lib/dkms/openrazer/3.8.0/build/make.log for more information.\n"
+        "gcc: error: unrecognized command-line option '-ftrivial-auto-var-init=zero'"
+    )
+    assert "driver-not-built" not in ids(hosts_of(text.encode(), "text")[0])
+
+
+@pytest.mark.parametrize("prefix", ["2025-07-27T16:40:59+02:00: ==> ebs.noble: ", "2025-07-27T16:40:59.1234567Z "])
+def test_what_builders_of_images_put_before_each_line_is_passed_over(prefix: str) -> None:
+    lines = ("Errors were encountered while processing:", " nvidia-dkms-565-open", "E: Sub-process failed")
+    assert judged("\n".join(prefix + line for line in lines))[0] == "driver-not-built"
