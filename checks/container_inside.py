@@ -209,9 +209,11 @@ def a_containers_nvidia_smi_fits_the_module(smi: SmiReport, surroundings: Surrou
         severity=Severity.ERROR,
         confidence=Confidence.LIKELY,
         title="the driver's libraries inside a container are not of the release of the host's kernel module",
-        detail=f"{_FROM_WHERE} A guest of LXC has packages of its own, which must be of exactly the host's release.",
+        detail="A guest of LXC has driver packages of its own, which must be of exactly the host's release."
+        if surroundings.container in ("lxc", "lxd")
+        else _FROM_WHERE,
         evidence=(*surroundings.evidence[:2], Evidence(source="nvidia-smi", excerpt=smi.failure)),
-        remedies=_OTHER_LIBRARIES,
+        remedies=(_GUEST,) if surroundings.container in ("lxc", "lxd") else _OTHER_LIBRARIES,
         explains=frozenset({"driver-library-mismatch", "driver-disk-mismatch", "libcuda-mismatch", "gpu-init-failed"}),
         layers=(Layer.NVML, Layer.LIBCUDA),
     )
@@ -220,6 +222,18 @@ def a_containers_nvidia_smi_fits_the_module(smi: SmiReport, surroundings: Surrou
 def _refuses(smi: SmiReport) -> bool:
     return "version mismatch" in smi.failure.lower()
 
+
+_GUEST = Remedy(
+    summary="install, in the guest, the libraries of exactly the host's release, without a kernel module",
+    commands=(
+        "cat /proc/driver/nvidia/version",
+        "dpkg -l | grep -E 'libnvidia-|nvidia-utils'",
+        "sudo sh NVIDIA-Linux-x86_64-RELEASE.run --no-kernel-modules",
+    ),
+    needs_root=True,
+    prediction="RELEASE is the one that the first command prints, which is the host's; remove the guest's driver"
+    " packages first, and do the same after each upgrade of the host's driver",
+)
 
 _FROM_WHERE = (
     "A driver package was installed when the image was built, often as a dependency, or the image was saved"

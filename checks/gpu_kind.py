@@ -69,7 +69,7 @@ def _driver(loaded: LoadedDriver | Unknown, messages: Messages) -> _Driver | Non
     if isinstance(loaded, LoadedDriver):
         told = Evidence(source=loaded.source, excerpt=loaded.release.text)
         return _Driver(loaded.release, loaded.flavour, told)
-    for one in messages.named("nvrm-loading"):
+    for one in reversed(messages.named("nvrm-loading")):  # the last boot that the text shows
         if release := DriverRelease.or_none(one.groups.get("release")):
             return _Driver(release, Flavour.OPEN if "open" in one.groups else Flavour.PROPRIETARY, one.evidence)
     return None

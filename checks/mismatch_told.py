@@ -78,7 +78,7 @@ def no_mismatch_is_told_of(
     if isinstance(smi, SmiReport) and smi.works_later:
         yield _over(said, sides)
     elif why_disk:
-        yield _disk(said, sides, why_disk, beside, _repair(disk, sides, packages, distribution))
+        yield _disk(said, sides, why_disk, beside, _repair(disk, sides, packages, distribution, running))
     else:
         yield _memory(said, sides, beside, following, disk)
 
@@ -191,9 +191,12 @@ def _repair(
     sides: _Sides,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
+    running: RunningKernel | Unknown,
 ) -> tuple[Remedy, ...]:
     if isinstance(disk, RunningKernelModule) and sides.library is not None:
         return _remedies.repair_disk(distribution, packages, disk.file, disk.kernel, sides.library)
+    if isinstance(running, RunningKernel) and sides.library is not None:
+        return _remedies.repair_disk(distribution, packages, None, running.release, sides.library)
     return (
         Remedy(
             summary="find which module this kernel loads, and what is installed",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from nvdiag.facts.messages import Messages
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Confidence, Severity
 
@@ -14,6 +15,8 @@ _START = frozenset(
     {"driver-not-loaded", "driver-library-mismatch", "no-nvidia-gpu", "driver-not-built", "no-cuda-device"}
 )
 """What is in question where a text says nothing that nvdiag knows."""
+_START_AT_PROGRAM = frozenset({"no-cuda-device", "framework-cpu-only", "visible-devices-invalid"})
+"""The same, where the text shows that the driver answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +47,17 @@ def question(diagnosis: Diagnosis) -> Question | None:
     tables = [part.facts for part in diagnosis.parts] or [diagnosis.facts]
     suspected = tuple(dict.fromkeys(identifier for facts in tables for identifier in _suspected(facts)))
     possible = tuple(ranked.finding.id for ranked in diagnosis.findings)
-    wanted = frozenset(suspected) | frozenset(possible) or _START
-    return Question(suspected, tuple(_asks(wanted, _seen(tables))))
+    answers = any(isinstance(smi := facts.get(SmiReport), SmiReport) and smi.works for facts in tables)
+    wanted = frozenset(suspected) | frozenset(possible) or (_START_AT_PROGRAM if answers else _START)
+    seen = (*_seen(tables), *(("nvidia-smi",) if answers else ()))
+    return Question(suspected, tuple(_asks(wanted, seen)))
 
 
 def _suspected(facts: Mapping[type[object], object]) -> Iterator[str]:
     messages = facts.get(Messages)
     if isinstance(messages, Messages):
         for one in messages.said:
-            yield from one.message.suggests
+            yield from () if one.message.context else one.message.suggests
 
 
 def _seen(tables: list[Mapping[type[object], object]]) -> tuple[str, ...]:

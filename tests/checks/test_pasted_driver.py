@@ -6,6 +6,7 @@ import pytest
 
 from nvdiag.host.paste import hosts_of
 from nvdiag.model.finding import Confidence
+from nvdiag.report.asks import question
 from tests.checks.diagnosing import diagnosed, first, ids
 
 SILENT = (
@@ -233,3 +234,24 @@ def test_a_failed_build_of_another_module_is_not_the_drivers() -> None:
 def test_what_builders_of_images_put_before_each_line_is_passed_over(prefix: str) -> None:
     lines = ("Errors were encountered while processing:", " nvidia-dkms-565-open", "E: Sub-process failed")
     assert judged("\n".join(prefix + line for line in lines))[0] == "driver-not-built"
+
+
+def test_a_guest_of_lxc_is_told_to_take_the_hosts_release() -> None:
+    text = f"$ lxc exec c1 -- nvidia-smi\n{MISMATCH}\n"
+    commands = [command for remedy in first(hosts_of(text.encode(), "text")[0]).remedies for command in remedy.commands]
+    assert any("--no-kernel-modules" in command for command in commands)
+    assert not any("docker" in command for command in commands)
+
+
+def test_after_a_healthy_table_the_program_is_asked_about_and_not_the_driver() -> None:
+    asked = question(diagnosed(hosts_of(f"{TABLE}\nmy program runs on the CPU\n".encode(), "text")[0]))
+    assert asked is not None
+    assert asked.suspected == ()
+    assert not any("dmesg" in one.command or one.command == "nvidia-smi" for one in asked.asks)
+
+
+def test_what_healthy_machines_print_raises_no_suspicion() -> None:
+    text = f"{SILENT}\n01:00.0 3D controller: NVIDIA Corporation GA104 (rev a1)\n"
+    asked = question(diagnosed(hosts_of(text.encode(), "text")[0]))
+    assert asked is not None
+    assert "gpu-needs-open-module" not in asked.suspected
