@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from nvdiag.checks import _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages, Said
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Surroundings
-from nvdiag.model.finding import Confidence, Finding, FindingClass, Layer, Remedy, Risk
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Risk, Severity
 from nvdiag.model.unknown import NotApplicable
 
 _ON_THE_HOST = ("load library failed", "NVML library", "CDI spec")
 """Words before a missing library's name that only the container tools say, which run outside of the container."""
 
-_CONTAINER_IN_SIGHT = ("shell-in-container", "shell-container-prompt", "shell-starts-container")
+_CONTAINER_IN_SIGHT = (
+    "shell-in-container", "shell-container-prompt", "shell-starts-container", "text-names-container",
+)  # fmt: skip
 
 
 @check("container-driver-libraries-missing", area="container")
@@ -198,30 +201,78 @@ def the_image_carries_no_driver(messages: Messages) -> Iterator[Finding]:
     )
 
 
+@check("container-library-mismatch", area="container")
+def a_containers_nvidia_smi_fits_the_module(smi: SmiReport, surroundings: Surroundings) -> Iterator[Finding]:
+    """nvidia-smi inside a container does not refuse the host's kernel module for its release."""
+    if not surroundings.container:
+        raise NotApplicable("nvidia-smi was not run inside a container")
+    if not _refuses(smi):
+        return
+    if any(_refuses(one) for one in smi.elsewhere):
+        raise NotApplicable("nvidia-smi says the same elsewhere, so it is no container's own library")
+    yield Finding(
+        id="container-library-mismatch",
+        severity=Severity.ERROR,
+        confidence=Confidence.LIKELY,
+        title="the driver's libraries inside a container are not of the release of the host's kernel module",
+        detail="A guest of LXC has driver packages of its own, which must be of exactly the host's release."
+        if surroundings.container in ("lxc", "lxd")
+        else _FROM_WHERE,
+        evidence=(*surroundings.evidence[:2], Evidence(source="nvidia-smi", excerpt=smi.failure)),
+        remedies=(_GUEST,) if surroundings.container in ("lxc", "lxd") else _OTHER_LIBRARIES,
+        explains=frozenset({"driver-library-mismatch", "driver-disk-mismatch", "libcuda-mismatch", "gpu-init-failed"}),
+        layers=(Layer.NVML, Layer.LIBCUDA),
+    )
+
+
+def _refuses(smi: SmiReport) -> bool:
+    return "version mismatch" in smi.failure.lower()
+
+
+_GUEST = Remedy(
+    summary="install, in the guest, the libraries of exactly the host's release, without a kernel module",
+    commands=(
+        "cat /proc/driver/nvidia/version",
+        "dpkg -l | grep -E 'libnvidia-|nvidia-utils'",
+        "sudo sh NVIDIA-Linux-x86_64-RELEASE.run --no-kernel-modules",
+    ),
+    needs_root=True,
+    prediction="RELEASE is the one that the first command prints, which is the host's; remove the guest's driver"
+    " packages first, and do the same after each upgrade of the host's driver",
+)
+
+_FROM_WHERE = (
+    "A driver package was installed when the image was built, often as a dependency, or the image was saved"
+    " from a container that had the host's files in it."
+)
+
+
 def _baked_in(said: tuple[Said, ...], title: str = "", confidence: Confidence | None = None) -> Finding:
     return _said.finding(
         said,
         "container-library-mismatch",
         title=title,
         confidence=confidence,
-        detail="A driver package was installed when the image was built, often as a dependency, or the image was saved"
-        " from a container that had the host's files in it.",
-        remedies=(
-            Remedy(
-                summary="find the driver's packages in the image, and build it without them",
-                commands=(
-                    "docker run --rm IMAGE sh -c \"dpkg -l | grep -E 'libnvidia-|libcuda1|nvidia-utils'\"",
-                    'docker run --rm IMAGE sh -c \'find / -xdev -name "libnvidia-ml.so*" -o -name "libcuda.so*"\'',
-                ),
-                prediction="files that no package owns were mount points or copies: delete them in the Dockerfile",
-            ),
-            Remedy(
-                summary="start the container anew, so that the engine brings in the host's present files",
-                commands=("docker run --rm --gpus all IMAGE nvidia-smi",),
-                prediction="this is enough where the container is older than the host's driver upgrade",
-            ),
-        ),
+        detail=_FROM_WHERE,
+        remedies=_OTHER_LIBRARIES,
         explains=frozenset({"libcuda-mismatch", "gpu-init-failed", "no-cuda-device"})
         | (frozenset({"driver-library-mismatch"}) if title else frozenset()),
         layers=(Layer.NVML, Layer.LIBCUDA),
     )
+
+
+_OTHER_LIBRARIES = (
+    Remedy(
+        summary="find the driver's packages in the image, and build it without them",
+        commands=(
+            "docker run --rm IMAGE sh -c \"dpkg -l | grep -E 'libnvidia-|libcuda1|nvidia-utils'\"",
+            'docker run --rm IMAGE sh -c \'find / -xdev -name "libnvidia-ml.so*" -o -name "libcuda.so*"\'',
+        ),
+        prediction="files that no package owns were mount points or copies: delete them in the Dockerfile",
+    ),
+    Remedy(
+        summary="start the container anew, so that the engine brings in the host's present files",
+        commands=("docker run --rm --gpus all IMAGE nvidia-smi",),
+        prediction="this is enough where the container is older than the host's driver upgrade",
+    ),
+)

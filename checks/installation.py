@@ -15,6 +15,7 @@ from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, Runnin
 from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpu, PciGpus
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, Surroundings
 from nvdiag.facts.traces import DriverTraces
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
@@ -360,16 +361,16 @@ def gpus_are_held_by_nvidia(
     modules: KernelModules | Unknown,
     disk: RunningKernelModule | Unknown,
     distribution: Distribution | Unknown,
+    smi: SmiReport | Unknown,
 ) -> Iterator[Finding]:
     """No other kernel driver (nouveau, nova, vfio-pci) holds a GPU that NVIDIA's is meant to drive."""
     installed = isinstance(disk, RunningKernelModule) and disk.file is not None
     loaded = isinstance(modules, KernelModules) and modules.nvidia is not None
+    tried = isinstance(smi, SmiReport) and not smi.works
+    spare = any(gpu.driver == "nvidia" for gpu in gpus.gpus)
     for gpu in gpus.gpus:
-        if gpu.driver in (None, "nvidia"):
-            continue
-        yield _bound(
-            gpu, distribution, wanted=installed or loaded, spare=any(gpu.driver == "nvidia" for gpu in gpus.gpus)
-        )
+        if gpu.driver not in (None, "nvidia"):
+            yield _bound(gpu, distribution, wanted=installed or loaded or tried, spare=spare)
 
 
 def _on_purpose(gpu: PciGpu) -> bool:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from nvdiag.checks import _driver_remedies, _remedies, _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages, Said
-from nvdiag.facts.module_files import ModuleInstallation
-from nvdiag.facts.modules import KernelModules
-from nvdiag.facts.smi_report import SmiReport
-from nvdiag.facts.system import Distribution, RunningKernel
-from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
-from nvdiag.model.text import listed
+from nvdiag.facts.system import Distribution
+from nvdiag.model.finding import Confidence, Finding, Layer, Remedy, Risk, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 WITHOUT_MODULE = frozenset(
@@ -24,6 +19,7 @@ WITHOUT_MODULE = frozenset(
         "nvml-library-missing",
         "libcuda-missing",
         "no-cuda-device",
+        "uvm-not-loaded",
         "driver-package-conflict",
     }
 )
@@ -54,6 +50,8 @@ def the_texts_tell_of_no_failed_build(messages: Messages, distribution: Distribu
     hints_only = all(one.message.name in _HINTS_OF_NO_MODULE for one in said)
     if hints_only and messages.named("nvidia-smi-command-missing"):
         raise NotApplicable("nothing of the driver is there, which driver-not-installed is about")
+    if all(one.message.name == "compiler-lacks-flag" for one in said) and _builds_another(messages):
+        raise NotApplicable("it is another module than the driver's that was not built")
     said = _telling_first(said)
     yield _said.finding(
         said,
@@ -65,40 +63,10 @@ def the_texts_tell_of_no_failed_build(messages: Messages, distribution: Distribu
     )
 
 
-@check("driver-not-built", area="driver")
-def dkms_has_built_for_the_kernel_that_runs(
-    installation: ModuleInstallation,
-    running: RunningKernel,
-    smi: SmiReport | Unknown,
-    modules: KernelModules | Unknown,
-    distribution: Distribution | Unknown,
-) -> Iterator[Finding]:
-    """DKMS has built the driver for the kernel that runs, where the driver does not answer."""
-    trees = [path for path in installation.sources if path.startswith("/var/lib/dkms/")]
-    if not trees or any(kernel == running.release for _, kernel in installation.builds):
-        raise NotApplicable("DKMS does not manage the driver, or has built it for the kernel that runs")
-    silent = isinstance(smi, SmiReport) and "communicate" in smi.failure
-    unloaded = isinstance(modules, KernelModules) and modules.nvidia is None
-    if not (silent or unloaded):
-        raise NotApplicable("nothing says that the driver is not loaded")
-    built = [f"{release} for {kernel}" for release, kernel in installation.builds]
-    yield Finding(
-        id="driver-not-built",
-        severity=Severity.ERROR,
-        confidence=Confidence.LIKELY,
-        title=f"DKMS has not built the driver for the kernel that runs, {running.release}",
-        detail="A kernel module fits one kernel only; without one for the kernel that runs the GPU cannot be used.",
-        evidence=(
-            Evidence(source="dkms status", excerpt=listed(built) if built else "added, and built for no kernel"),
-            Evidence(source="uname -r", excerpt=running.release.text),
-            *((Evidence(source="nvidia-smi", excerpt=smi.failure),) if silent and isinstance(smi, SmiReport) else ()),
-        ),
-        remedies=(
-            _driver_remedies.build_for(_remedies.family(distribution), shlex.quote(running.release.text)),
-            _driver_remedies.READ_BUILD_LOG,
-        ),
-        explains=WITHOUT_MODULE,
-        layers=(Layer.LOADED_MODULE,),
+def _builds_another(messages: Messages) -> bool:
+    """Whether the texts tell of a build of another module, and of none of the driver's."""
+    return bool(messages.named("dkms-other-module")) and not any(
+        "/nvidia" in one.text or "NVIDIA-" in one.text for one in messages.said
     )
 
 
@@ -214,7 +182,9 @@ _WITHOUT_BRANCH_TRACKING = Remedy(
 @check("gpu-bound-to-other-driver", area="driver")
 def the_texts_tell_of_no_other_driver(messages: Messages, distribution: Distribution | Unknown) -> Iterator[Finding]:
     """No other kernel driver has a GPU, as far as the texts tell."""
-    said = _said.about(messages, "gpu-bound-to-other-driver")
+    said = messages.proving("gpu-bound-to-other-driver") or _nouveau_in_use(messages)
+    if not said:
+        raise NotApplicable("no message in the text tells of it")
     driver = _holder(messages, said)
     reserved = driver == "vfio-pci"
     yield _said.finding(
@@ -227,9 +197,27 @@ def the_texts_tell_of_no_other_driver(messages: Messages, distribution: Distribu
         remedies=(_GIVE_BACK,)
         if reserved
         else (_SEE_HOLDER, _remedies.keep_from_loading(driver or "nouveau", distribution)),
+        confidence=None if messages.proving("gpu-bound-to-other-driver") else Confidence.LIKELY,
         explains=frozenset({"driver-not-loaded", "gpu-init-failed", "device-nodes-missing", "no-cuda-device"}),
         layers=(Layer.GPU,),
     )
+
+
+_MORE_TELLING = (
+    "driver-not-built", "driver-not-installed", "secure-boot-rejected", "driver-library-mismatch", "gpu-switched-off",
+)  # fmt: skip
+
+
+def _nouveau_in_use(messages: Messages) -> tuple[Said, ...]:
+    """nouveau in the list of modules, in use, where NVIDIA's driver does not answer and nothing tells another reason.
+
+    Distributions load it where they find no nvidia module, so that what says why there is none tells more.
+    """
+    listed = messages.named("lsmod-nouveau")
+    silent = messages.named("nvidia-smi-cannot-communicate", "modprobe-no-such-device", "nvml-driver-not-loaded")
+    if not listed or not silent or any(messages.proving(identifier) for identifier in _MORE_TELLING):
+        return ()
+    return (*listed[:1], *silent[:1])
 
 
 def _holder(messages: Messages, said: tuple[Said, ...]) -> str:
@@ -237,7 +225,9 @@ def _holder(messages: Messages, said: tuple[Said, ...]) -> str:
     named = next((one.groups["driver"] for one in said if "driver" in one.groups), "")
     if named:
         return named
-    if _has(said, ("installer-nouveau-in-use", "debian-nouveau-loaded")) or messages.named("nouveau-drives-gpu"):
+    if _has(said, ("installer-nouveau-in-use", "debian-nouveau-loaded", "lsmod-nouveau")) or messages.named(
+        "nouveau-drives-gpu"
+    ):
         return "nouveau"
     return "nova_core" if messages.named("nova-drives-gpu") else ""
 

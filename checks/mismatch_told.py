@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 
 from nvdiag.checks import _evidence, _remedies, _said, _since
 from nvdiag.engine import check
+from nvdiag.facts.dkms import DkmsStatus
 from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.messages import Messages, Said
-from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
+from nvdiag.facts.module_files import ModinfoRelease, ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, RunningKernel
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy
 from nvdiag.model.unknown import Unknown
-from nvdiag.model.versions import DriverRelease
+from nvdiag.model.versions import DriverRelease, KernelRelease
 
 AT_BOOT = 60.0
 """Seconds since boot. A mismatch that is there so soon was made by no upgrade since: this boot loaded the module."""
@@ -62,6 +64,9 @@ def no_mismatch_is_told_of(
     distribution: Distribution | Unknown,
     packages: DriverPackages | Unknown,
     history: DriverHistory | Unknown,
+    dkms: DkmsStatus | Unknown,
+    modinfo: ModinfoRelease | Unknown,
+    smi: SmiReport | Unknown,
 ) -> Iterator[Finding]:
     """Neither NVML nor the kernel module refuses the other for its release."""
     said = _said.about(messages, "driver-library-mismatch")
@@ -74,10 +79,12 @@ def no_mismatch_is_told_of(
         *_since.evidence(history, sides.library),
     )
     since = _since.told(history, sides.library)
-    why_disk = _why_disk(said, sides, disk)
-    if why_disk:
+    why_disk = _why_disk(said, sides, _on_disk(disk, modinfo), following, dkms, running)
+    if isinstance(smi, SmiReport) and smi.works_later:
+        yield _over(said, sides)
+    elif why_disk:
         why_disk = (why_disk[0], f"{why_disk[1]} {since}".strip())
-        yield _disk(said, sides, why_disk, beside, _repair(disk, sides, packages, distribution))
+        yield _disk(said, sides, why_disk, beside, _repair(disk, sides, packages, distribution, running))
     else:
         finding = _memory(said, sides, beside, following, disk, _by_dkms(installation, running, sides), since)
         yield replace(finding, explains=finding.explains | _firmware_of(messages, sides))
@@ -115,12 +122,23 @@ def _library_evidence(libraries: DriverLibraries | Unknown) -> Iterator[Evidence
 
 
 def _why_disk(
-    said: tuple[Said, ...], sides: _Sides, disk: RunningKernelModule | Unknown
+    said: tuple[Said, ...],
+    sides: _Sides,
+    on_disk: DriverRelease | None,
+    following: NextBootModule | Unknown,
+    dkms: DkmsStatus | Unknown,
+    running: RunningKernel | Unknown,
 ) -> tuple[Confidence, str] | None:
-    """Why a reboot will not help: the module on disk is the old one, or this very boot loaded it."""
-    on_disk = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
-    if on_disk is not None and sides.module is not None and on_disk == sides.module and sides.library is not None:
-        return Confidence.CERTAIN, f"The module on disk for {disk.kernel} is {on_disk}, too."  # type: ignore[union-attr]
+    """Why a reboot will not help: the module on disk is not the libraries', or this very boot loaded it."""
+    wanted = sides.library
+    here = running.release if isinstance(running, RunningKernel) and on_disk is not None else None
+    if wanted is not None and _boots_well(wanted, following, dkms, but=here):
+        return None
+    if on_disk is not None and wanted is not None and not _same(on_disk, wanted):
+        too = ", too" if on_disk == sides.module else ""
+        return Confidence.CERTAIN, f"The module on disk for {here or 'the kernel that runs'} is {on_disk}{too}."
+    if on_disk is None and wanted is not None and (built := _built_otherwise(dkms, running)):
+        return Confidence.LIKELY, f"DKMS has {built} installed, and no build of {wanted}."
     soon = [one.since_boot for one in said if one.since_boot is not None]
     if soon and min(soon) < AT_BOOT:
         return (
@@ -156,14 +174,68 @@ def _by_dkms(installation: ModuleInstallation | Unknown, running: RunningKernel 
     return f"a reboot will fix it: DKMS has built {release} for {kernel}"
 
 
+def _same(release: DriverRelease, told: DriverRelease) -> bool:
+    """Whether two releases can be one, where one of them may be cut to two numbers."""
+    return release.starts_with(told) or told.starts_with(release)
+
+
+def _on_disk(disk: RunningKernelModule | Unknown, modinfo: ModinfoRelease | Unknown) -> DriverRelease | None:
+    """The release of the module that the running kernel would load now."""
+    if isinstance(disk, RunningKernelModule) and disk.file and disk.file.release:
+        return disk.file.release
+    return modinfo.release if isinstance(modinfo, ModinfoRelease) else None
+
+
+def _boots_well(
+    wanted: DriverRelease, following: NextBootModule | Unknown, dkms: DkmsStatus | Unknown, but: KernelRelease | None
+) -> bool:
+    """Whether the next boot's module, or one that DKMS has for a kernel, is of the libraries' release.
+
+    `but` is a kernel whose module is known better than by DKMS.
+    """
+    if isinstance(following, NextBootModule) and following.file is not None and following.file.release is not None:
+        return _same(following.file.release, wanted)
+    return isinstance(dkms, DkmsStatus) and any(
+        row.installed and row.kernel != but and _same(row.release, wanted) for row in dkms.rows
+    )
+
+
+def _built_otherwise(dkms: DkmsStatus | Unknown, running: RunningKernel | Unknown) -> str:
+    """What DKMS has installed, told; for the running kernel alone where that is known. Empty where it has nothing."""
+    if isinstance(dkms, Unknown):
+        return ""
+    if isinstance(running, RunningKernel) and (here := dkms.installed_for(running.release)):
+        return f"{here[0]} for {running.release}"
+    return next((f"{row.release} for {row.kernel}" for row in dkms.rows if row.installed), "")
+
+
+def _over(said: tuple[Said, ...], sides: _Sides) -> Finding:
+    """A mismatch after which nvidia-smi works again, by the same text."""
+    return _said.finding(
+        said,
+        "driver-library-mismatch",
+        confidence=Confidence.POSSIBLE,
+        title="a mismatch of module and libraries is told of, and nvidia-smi works further down in the text",
+        detail=f"There {sides.in_words}. It is over if both outputs are of this machine; if one is of a container, look"
+        " at the other one there.",
+        remedies=(
+            Remedy(summary="see both sides", commands=("cat /proc/driver/nvidia/version", "modinfo -F version nvidia")),
+        ),
+        layers=(Layer.LOADED_MODULE, Layer.NVML),
+    )
+
+
 def _repair(
     disk: RunningKernelModule | Unknown,
     sides: _Sides,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
+    running: RunningKernel | Unknown,
 ) -> tuple[Remedy, ...]:
     if isinstance(disk, RunningKernelModule) and sides.library is not None:
         return _remedies.repair_disk(distribution, packages, disk.file, disk.kernel, sides.library)
+    if isinstance(running, RunningKernel) and sides.library is not None:
+        return _remedies.repair_disk(distribution, packages, None, running.release, sides.library)
     return (
         Remedy(
             summary="find which module this kernel loads, and what is installed",

@@ -186,9 +186,14 @@ def rank(findings: Sequence[Finding]) -> Iterator[Ranked]:
 
 
 def _cause(finding: Finding, ordered: Sequence[Finding], causes: Mapping[str, str | None]) -> str | None:
-    """The strongest finding that explains this one and does not itself descend from it."""
+    """The strongest finding that explains this one and does not itself descend from it.
+
+    What is merely possible explains nothing that is surer: it would hide what is known behind a guess.
+    """
     for other in ordered:
-        if other is not finding and finding.id in other.explains and finding.key not in _ancestors(other.key, causes):
+        guess = other.confidence is Confidence.POSSIBLE and finding.confidence is not Confidence.POSSIBLE
+        known = other is not finding and finding.id in other.explains and not guess
+        if known and finding.key not in _ancestors(other.key, causes):
             return other.key
     return None
 

@@ -19,6 +19,11 @@ _SYSLOG = re.compile(
     r"|\d{1,2} [\d:]{8})"
     r" (?:(?P<host>[\w.-]{1,255}) )?(?P<unit>[\w@./:()\\-]{1,120}?)(?:\[\d{1,10}\])?: ?"
 )
+_STREAM = re.compile(
+    r"^\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:?\d\d)?:? (?:std(?:out|err) [FP] )?"
+    r"|^==> [a-z][\w-]{1,40}\.[\w.-]{1,40}: ?"
+)
+"""What collectors of other programs' output put first: GitHub's, containerd's and Packer's."""
 _UNIT = re.compile(r"^(?:kernel|[\w@.-]{1,60}\[\d{1,10}\]): ?")
 
 
@@ -37,6 +42,9 @@ def bare(line: str) -> LogLine:
     for pattern in (_CONTAINER, _POD, _LEVEL, _SYSLOG, _UNIT):
         found = pattern.match(text)
         if found:
+            text = text[found.end() :]
+    for _ in range(2):
+        if found := _STREAM.match(text):
             text = text[found.end() :]
     if found := _SINCE_BOOT.match(text):
         seconds, text = float(found[1]), text[found.end() :]

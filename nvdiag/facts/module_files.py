@@ -75,6 +75,24 @@ class RunningKernelModule:
 
 
 @dataclass(frozen=True, slots=True)
+class ModinfoRelease:
+    """The release of the module that modprobe would take now, by a recorded modinfo, whether or not its kernel is told.
+
+    NotApplicable where none was recorded.
+    """
+
+    release: DriverRelease
+
+    @classmethod
+    def collect(cls, host: Host) -> ModinfoRelease:
+        said = parse_modinfo(host.run(*MODINFO.split()).stdout) if MODINFO in host.recorded("commands") else {}
+        release = DriverRelease.or_none(said.get("version"))
+        if release is None:
+            raise NotApplicable("no output of modinfo with a release was recorded")
+        return cls(release)
+
+
+@dataclass(frozen=True, slots=True)
 class NextBootModule:
     """What the next boot will load; `file` is None where there is certainly no module for that kernel."""
 

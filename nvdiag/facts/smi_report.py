@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from nvdiag.facts.smi import SmiHeader, parse_smi_header
 from nvdiag.host import Host
+from nvdiag.host.base import LATER
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 
 _GPU = re.compile(
@@ -64,7 +65,8 @@ class SmiReport:
 
     `failure` is its sentence where it failed; a further call of another form may have succeeded. `whole` is True where
     the table's end is there: no GPU is missing then.
-    `elsewhere` are its words on other machines, or at other moments, that were handed over with this one.
+    `elsewhere` are its words on other machines, or at other moments, that were handed over with this one; among them
+    `later` those of this machine at a later moment.
     NotApplicable where no output of it was recorded.
     """
 
@@ -74,19 +76,27 @@ class SmiReport:
     failure: str = ""
     whole: bool = False
     elsewhere: tuple[SmiReport, ...] = ()
+    later: tuple[SmiReport, ...] = ()
 
     @classmethod
     def collect(cls, host: Host) -> SmiReport:
-        others = [said for other in host.others() if (said := _recorded(other)) is not None]
+        others = [(other, said) for other in host.others() if (said := _recorded(other)) is not None]
         said = _recorded(host)
         if said is None:
             raise NotApplicable("no output of nvidia-smi was recorded")
-        return replace(said, elsewhere=tuple(others))
+        moment = f"{host.label}, {LATER}" if host.label else LATER
+        later = tuple(one for other, one in others if other.label == moment)
+        return replace(said, elsewhere=tuple(one for _, one in others), later=later)
 
     @property
     def works(self) -> bool:
         """Whether it reached the driver."""
         return self.header is not None or bool(self.gpus)
+
+    @property
+    def works_later(self) -> bool:
+        """Whether it failed, and reached the driver when it was asked again."""
+        return not self.works and any(one.works for one in self.later)
 
 
 def _recorded(host: Host) -> SmiReport | None:

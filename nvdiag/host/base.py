@@ -70,6 +70,10 @@ class CommandResult:
     stderr: str
 
 
+LATER = "later in the text"
+"""How the label of a later moment of a machine ends."""
+
+
 class Host(ABC):
     """A machine, as far as it may be asked. Every answer is remembered, so one run sees one state of the machine."""
 

@@ -44,6 +44,19 @@ def generation_of(device: int) -> Generation | None:
     return next((one for one in generations() if one.has(device)), None)
 
 
+_CHIPS = {
+    "GF": "Fermi", "GK": "Kepler", "GM": "Maxwell", "GP": "Pascal", "GV": "Volta", "TU": "Turing", "GA100":
+    "Ampere of the data centre (GA100)", "GA": "Ampere", "GH": "Hopper", "AD": "Ada Lovelace", "GB": "Blackwell",
+}  # fmt: skip
+"""Generations by how their chips' code names begin, as pci.ids has them."""
+
+
+def generation_of_chip(code: str) -> Generation | None:
+    """The generation of a chip by its code name, such as GB202 or TU104GLM; None for other names, and for Tegra's."""
+    name = next((_CHIPS[start] for start in (code[:5].upper(), code[:2].upper()) if start in _CHIPS), None)
+    return next((one for one in generations() if one.name == name), None) if "10B" not in code.upper() else None
+
+
 def newest_device() -> int:
     """The highest PCI device id that the table knows: a GPU beyond it is newer than the table."""
     return max(high for one in generations() for _, high in one.ranges)

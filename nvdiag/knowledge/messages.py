@@ -34,6 +34,7 @@ class Message:
 
     `literals` are words in small letters, one of which is in the first line of every such message; `pattern` is a
     regular expression, case-insensitive, for `lines` lines joined by single spaces, prefixes of logs taken off.
+    `context` is True for what healthy machines print, too: it helps to judge other messages and is no sign of anything.
     `proves` is the finding that the message alone supports, with `confidence`; `suggests` are findings that it is also
     seen with, on which the message alone decides nothing. `says` tells it in nvdiag's words, with the pattern's named
     groups in braces. `example` is such a message.
@@ -50,6 +51,7 @@ class Message:
     says: str
     example: str
     source: tuple[str, ...]
+    context: bool = False
 
     def search(self, text: str) -> re.Match[str] | None:
         """The message in a text of joined lines."""
@@ -126,4 +128,5 @@ def _message(row: Row, patterns: Mapping[str, str], shared: Mapping[str, tuple[s
         says=row.text("says"),
         example=row.text("example"),
         source=row.source(),
+        context=row.text("role", default="") == "context",
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from nvdiag.facts.messages import Messages
+from nvdiag.facts.smi_report import SmiReport
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Confidence, Severity
 
@@ -14,25 +15,13 @@ _START = frozenset(
     {"driver-not-loaded", "driver-library-mismatch", "no-nvidia-gpu", "driver-not-built", "no-cuda-device"}
 )
 """What is in question where a text says nothing that nvdiag knows."""
-
-
-_START_ABOVE = frozenset(
+_START_AT_PROGRAM = frozenset(
     {
         "framework-cpu-only", "framework-cuda-mismatch", "driver-too-old-for-cuda", "uvm-not-loaded", "libcuda-missing",
         "visible-devices-invalid", "no-cuda-device",
     }
 )  # fmt: skip
-"""The same where nvidia-smi's table shows that the driver itself answers."""
-
-_WORKS = "smi-works"
-_CONTEXT = frozenset(
-    {
-        _WORKS, "visible-devices-set", "visible-devices-printed", "override-set", "llama-fit-succeeded",
-        "llama-cuda-backend", "llama-cuda-devices", "llama-device-memory", "ollama-device-memory", "tf-memory-at-start",
-        "llama-some-layers-offloaded", "gridd-license-acquired", "engine-shows-container",
-    }
-)  # fmt: skip
-"""Messages that tell of the surroundings, or of what went well: by themselves they are a sign of nothing."""
+"""The same, where the text shows that the driver answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +52,9 @@ def question(diagnosis: Diagnosis) -> Question | None:
     tables = [part.facts for part in diagnosis.parts] or [diagnosis.facts]
     suspected = tuple(dict.fromkeys(identifier for facts in tables for identifier in _suspected(facts)))
     possible = tuple(ranked.finding.id for ranked in diagnosis.findings)
-    seen = _seen(tables)
-    start = _START_ABOVE if _WORKS in seen else _START
-    wanted = frozenset(suspected) | frozenset(possible) or start
+    answers = any(isinstance(smi := facts.get(SmiReport), SmiReport) and smi.works for facts in tables)
+    wanted = frozenset(suspected) | frozenset(possible) or (_START_AT_PROGRAM if answers else _START)
+    seen = (*_seen(tables), *(("nvidia-smi",) if answers else ()))
     return Question(suspected, tuple(_asks(wanted, seen)))
 
 
@@ -73,8 +62,7 @@ def _suspected(facts: Mapping[type[object], object]) -> Iterator[str]:
     messages = facts.get(Messages)
     if isinstance(messages, Messages):
         for one in messages.said:
-            if one.message.name not in _CONTEXT and not one.message.name.startswith("shell-"):
-                yield from one.message.suggests
+            yield from () if one.message.context else one.message.suggests
 
 
 def _seen(tables: list[Mapping[type[object], object]]) -> tuple[str, ...]:
@@ -84,7 +72,6 @@ def _seen(tables: list[Mapping[type[object], object]]) -> tuple[str, ...]:
         messages = facts.get(Messages)
         if isinstance(messages, Messages):
             found += messages.sources
-            found += [_WORKS, "nvidia-smi"] if messages.named(_WORKS) else []
     return tuple(found)
 
 

@@ -86,8 +86,9 @@ def _gpus(facts: Mapping[type[object], object]) -> Iterator[Row]:
 
 
 def _gpu(gpu: PciGpu, device: NvmlDevice | None) -> str:
-    name = device.name if device and device.name else f"10de:{gpu.device_id}"
-    return f"{name} at {gpu.address}, kernel driver {gpu.driver or 'none'}"
+    name = device.name if device and device.name else f"10de:{gpu.device_id}" if gpu.device_id else "NVIDIA GPU"
+    driver = gpu.driver or ("not told" if gpu.driver_hidden else "none")
+    return f"{name} at {gpu.address}, kernel driver {driver}"
 
 
 def _loaded(modules: KernelModules | Unknown, told: LoadedDriver | Unknown) -> Row:

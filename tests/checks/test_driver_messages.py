@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nvdiag.model.finding import Confidence, Severity
-from tests.checks.diagnosing import first, ids
+from tests.checks.diagnosing import diagnosed, first, ids
 from tests.checks.pasting import saying
 
 
@@ -527,8 +527,11 @@ def test_names_out_of_a_text_are_quoted_in_commands() -> None:
 
 
 def test_an_initialisation_that_is_not_supported_is_a_hint_at_the_open_modules_and_no_more() -> None:
-    found = first(saying("NVRM: GPU 0000:02:00.0: RmInitAdapter failed! (0x22:0x56:884)"))
-    assert (found.id, found.confidence) == ("gpu-needs-open-module", Confidence.POSSIBLE)
+    ranked = diagnosed(saying("NVRM: GPU 0000:02:00.0: RmInitAdapter failed! (0x22:0x56:884)")).findings
+    assert [(one.finding.id, one.finding.confidence) for one in ranked] == [
+        ("gpu-init-failed", Confidence.LIKELY),
+        ("gpu-needs-open-module", Confidence.POSSIBLE),
+    ]
 
 
 def test_an_initialisation_that_ends_at_fetching_firmware_is_likely_the_firmware() -> None:

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from nvdiag.host.base import Host, Json, NotRecorded
+from nvdiag.host.base import LATER, Host, Json, NotRecorded
 from nvdiag.host.paste.blocks import Block, Command, blocks_of
 from nvdiag.host.paste.clean import lines_of
 from nvdiag.host.paste.document import Contradiction, Part
@@ -21,10 +21,11 @@ _CONTAINER_ID = re.compile(r"^[0-9a-f]{12}$")
 _ENGINES = {
     "docker": ("run", "exec", "compose"), "nvidia-docker": ("run", "exec"), "podman": ("run", "exec"),
     "nerdctl": ("run", "exec"), "kubectl": ("exec", "run"), "singularity": ("exec", "shell", "run"),
-    "apptainer": ("exec", "shell", "run"), "lxc": ("exec",), "incus": ("exec",),
+    "apptainer": ("exec", "shell", "run"), "lxc": ("exec", "shell"), "incus": ("exec", "shell"),
+    "pct": ("exec", "enter"), "lxc-attach": (),
 }  # fmt: skip
 _KINDS = {"nvidia-docker": "docker", "kubectl": "kubernetes", "singularity": "apptainer", "nerdctl": "containerd",
-          "lxc": "lxd", "incus": "lxd"}  # fmt: skip
+          "lxc": "lxd", "incus": "lxd", "pct": "lxc", "lxc-attach": "lxc"}  # fmt: skip
 _HEADS = ("NVRM version:", "| NVIDIA-SMI ", "Cuda compilation tools, release")
 """What an output has once."""
 
@@ -77,12 +78,15 @@ class _Sorter:
         self.parts = [Part()]
         self.current = self.parts[0]
         self.names: dict[str, Part] = {}
+        self.entered: tuple[str, str] | None = None
 
     def take(self, block: Block) -> None:
         command = block.command
         if command is not None and command.host:
             self._at(command.host)
         engine = _entered(command)
+        if engine and command is not None and _opens_shell(command):
+            self.entered = (engine, command.line[:200])
         for piece in _pieces(block):
             part = self._within(engine, piece, command) if engine and command is not None else self.current
             self._record(piece, part)
@@ -92,7 +96,9 @@ class _Sorter:
         """The part of a host by its name; the first name that is seen is the first part's."""
         if host not in self.names:
             known = self.names.values()
-            fresh = self.current if not any(part is self.current for part in known) else self._new(host)
+            free = self.entered is None and not any(part is self.current for part in known)
+            fresh = self.current if free else self._new(host, self.entered)
+            self.entered = None
             fresh.label = fresh.label or host
             if _CONTAINER_ID.match(host):
                 fresh.inside = fresh.inside or ("docker", f"the prompt's host name {host}")
@@ -113,7 +119,7 @@ class _Sorter:
         try:
             recognise(block, part)
         except Contradiction:
-            label = f"{part.label + ', ' if part.label else ''}later in the text"
+            label = f"{part.label + ', ' if part.label else ''}{LATER}"
             fresh = self._new(label, part.inside)
             fresh.before = part if fresh is not part else None
             recognise_or_nothing(block, fresh)
@@ -181,10 +187,18 @@ def _entered(command: Command | None) -> str:
     """The kind of container that a command line goes into; empty for one that stays outside."""
     if command is None or command.program not in _ENGINES:
         return ""
-    verbs = [word for word in command.argv[1:4] if not word.startswith("-")]
-    if not verbs or verbs[0] not in _ENGINES[command.program]:
+    verbs = [word for word in command.argv[1:4] if not word.startswith("-") and word != "container"]
+    wanted = _ENGINES[command.program]
+    if wanted and (not verbs or verbs[0] not in wanted):
         return ""
     return _KINDS.get(command.program, command.program)
+
+
+def _opens_shell(command: Command) -> bool:
+    """Whether what follows such a command is typed inside the container."""
+    words = command.argv[1:]
+    enters = command.program == "lxc-attach" or "enter" in words[:1] or "shell" in words[:1]
+    return enters or bool(words and re.search(r"(?:^|/)(?:ba|z|da|a|k)?sh$", words[-1]))
 
 
 def _source(block: Block) -> str:

@@ -58,6 +58,9 @@ def modinfo(block: Block, part: Part) -> None:
     """modinfo of the nvidia module, whole or filtered."""
     asked = block.command is not None and block.command.program == "modinfo"
     fields = {found[1]: found[2].strip() for line in block.lines if (found := _MODINFO.match(line))}
+    if asked and {"-F", "--field"} & set(block.command.argv) and "version" in block.command.argv:  # type: ignore[union-attr]
+        told = next((line.strip() for line in block.lines if line.strip()), "")
+        fields = {"version": told} if re.fullmatch(r"\d{2,4}\.[\d.]{1,12}", told) else fields
     path = fields.get("filename", "")
     if not (asked and "nvidia" in block.command.line) and "nvidia" not in path:  # type: ignore[union-attr]
         return

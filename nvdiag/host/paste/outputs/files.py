@@ -55,6 +55,8 @@ def long_listing(block: Block, part: Part) -> None:
             part.put("links", path, target.strip("'"))
         elif found[1][0] in "cb":
             ids = {"root": 0}
+            if path.startswith("/dev/nvidia") and found[2] == "nobody":  # so an unprivileged container sees its host's
+                part.inside = part.inside or ("lxc", f"{path} of nobody")
             part.put(
                 "stats",
                 path,

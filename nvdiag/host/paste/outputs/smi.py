@@ -49,19 +49,14 @@ def smi_table(block: Block, part: Part) -> None:
             words = "\n".join(block.lines[index : index + 2])
             code = next((code for words_of, code in _SMI_EXITS if words_of in words), 1)
             part.state("nvidia-smi works", False)
-            own = block.command is not None and block.command.program == "nvidia-smi"
-            part.command(block.command.argv if block.command is not None and own else ("nvidia-smi",), words, code)
+            argv = block.command.argv if block.command is not None and block.command.program == "nvidia-smi" else ()
+            part.command(argv or ("nvidia-smi",), words, code)
             return
 
 
 def _is_smi(block: Block) -> bool:
-    """Whether nvidia-smi printed it: typed as it is, or handed to another machine or a job.
-
-    What it says inside a container is no answer of the machine's, and the words alone tell of it.
-    """
-    if block.command is None:
-        return True
-    return block.command.program not in _ENGINES and any("nvidia-smi" in word for word in block.command.argv)
+    """Whether nvidia-smi may have printed it: typed as it is, or as what a container runs."""
+    return block.command is None or any(word.rpartition("/")[2] == "nvidia-smi" for word in block.command.argv)
 
 
 def smi_query(block: Block, part: Part) -> None:
