@@ -138,7 +138,9 @@ class KernelLog:
         if not later:
             return None
         last = later[-1].line
-        fallen = any(one.address in (None, gpu) and _follows(one.line, last) for one in (*self.failed_inits, *self.lost))
+        fallen = any(
+            one.address in (None, gpu) and _follows(one.line, last) for one in (*self.failed_inits, *self.lost)
+        )
         return None if fallen else last
 
 

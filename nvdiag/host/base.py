@@ -131,7 +131,7 @@ class Host(ABC):
             return "journalctl -k -b", told
 
     def texts(self) -> tuple[tuple[str, str], ...]:
-        """All text in which messages may be: what was handed over, and the kernel log of a machine that is looked at."""
+        """All text in which messages may be: what was handed over, and the kernel log of a machine looked at."""
         try:
             return (*self.handed_texts(), self.kernel_log())
         except Unknown:

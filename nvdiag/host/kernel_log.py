@@ -1,8 +1,8 @@
 """This boot's kernel log, cut down to what speaks of GPUs and of what becomes of their drivers.
 
-Read from /dev/kmsg, which is not drained by reading and never waits; else printed by journalctl(1), which members of the
-groups adm and systemd-journal may ask although they may not open that device. What is kept has dmesg's form: `[seconds
-since boot] words`, further lines of a message indented.
+Read from /dev/kmsg, which is not drained by reading and never waits; else printed by journalctl(1), which members of
+the groups adm and systemd-journal may ask although they may not open that device. What is kept has dmesg's form:
+`[seconds since boot] words`, further lines of a message indented.
 """
 
 from __future__ import annotations
