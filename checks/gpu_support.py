@@ -14,7 +14,7 @@ from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, La
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
 
-_UNUSABLE = frozenset(
+UNUSABLE = frozenset(
     {
         "driver-not-loaded",
         "driver-not-built",
@@ -84,7 +84,7 @@ def the_branch_is_not_older_than_a_gpu(messages: Messages) -> Iterator[Finding]:
         + (" GPUs of this generation work only with the open kernel modules." if open_only else ""),
         confidence=first.verdict[1],
         remedies=(_newer(first, open_only),),
-        explains=_UNUSABLE,
+        explains=UNUSABLE,
         layers=(Layer.LOADED_MODULE, Layer.GPU),
     )
 
@@ -118,8 +118,8 @@ def the_branch_has_not_dropped_a_gpu(messages: Messages) -> Iterator[Finding]:
         detail="NVIDIA's newer branches leave out older generations; Kepler ended with branch 470, Maxwell, Pascal and"
         " Volta with 580.",
         confidence=Confidence.CERTAIN if len(said) > len(refused) else refused[0].verdict[1],
-        remedies=(_legacy(last),),
-        explains=_UNUSABLE,
+        remedies=(legacy_branch(last),),
+        explains=UNUSABLE,
         layers=(Layer.LOADED_MODULE, Layer.GPU),
     )
 
@@ -133,7 +133,8 @@ def _legacy_title(said: Iterable[Said], refused: tuple[_Refusal, ...]) -> str:
     return f"the driver no longer drives the {named['gpu']}: it needs branch {named['branch']}" if named else ""
 
 
-def _legacy(branch: str) -> Remedy:
+def legacy_branch(branch: str) -> Remedy:
+    """Install the last branch that drives a GPU."""
     which = branch or "that the message names"
     packages = {
         "580": "nvidia-driver-580 (Ubuntu), akmod-nvidia-580xx (RPM Fusion), nvidia-580xx-dkms (AUR)",
@@ -164,8 +165,8 @@ def the_proprietary_module_drives_the_gpus(messages: Messages) -> Iterator[Findi
         confidence=None if said else Confidence.POSSIBLE,
         detail="GPUs from Blackwell on, and Grace Hopper, work only with the open flavour of the kernel modules. The"
         " release need not change, and neither do the libraries.",
-        remedies=(_other_flavour(opened=True),),
-        explains=_UNUSABLE,
+        remedies=(other_flavour(opened=True),),
+        explains=UNUSABLE,
         layers=(Layer.LOADED_MODULE,),
     )
 
@@ -186,8 +187,8 @@ def the_open_module_drives_the_gpus(messages: Messages) -> Iterator[Finding]:
         if early
         else "The open modules need a GPU System Processor, which GPUs before Turing (GeForce GTX 16, RTX 20) do not"
         " have. Branch 580 is the last one for Maxwell, Pascal and Volta.",
-        remedies=(_other_flavour(opened=False),),
-        explains=_UNUSABLE,
+        remedies=(other_flavour(opened=False),),
+        explains=UNUSABLE,
         layers=(Layer.LOADED_MODULE,),
     )
 
@@ -201,7 +202,8 @@ def _misread(said: Said) -> bool:
     return device > newest_device() if row is None else row.open_modules is not OpenModules.UNSUPPORTED
 
 
-def _other_flavour(opened: bool) -> Remedy:
+def other_flavour(opened: bool) -> Remedy:
+    """Install the other flavour of the kernel modules."""
     wanted, other = ("open", "proprietary") if opened else ("proprietary", "open")
     packages = (
         "nvidia-driver-570-open in place of nvidia-driver-570 (Ubuntu), nvidia-open-kernel-dkms (Debian),"
@@ -283,7 +285,7 @@ def a_refused_gpu_is_no_virtual_one(messages: Messages) -> Iterator[Finding]:
                 " distribution; hold its package so that no upgrade replaces it",
             ),
         ),
-        explains=_UNUSABLE,
+        explains=UNUSABLE,
         layers=(Layer.LOADED_MODULE, Layer.GPU),
     )
 
@@ -307,7 +309,7 @@ def the_module_finds_its_gsp_firmware(messages: Messages, distribution: Distribu
         f" in /lib/firmware/nvidia/{release or 'RELEASE'}, and in the initramfs where the module is loaded from there.",
         confidence=None if said else Confidence.LIKELY,
         remedies=_firmware(release),
-        explains=_UNUSABLE,
+        explains=UNUSABLE,
         layers=(Layer.LOADED_MODULE, Layer.GPU),
         beside=tuple(Evidence(source=one.source, excerpt=one.text) for one in hints if said),
     )

@@ -21,8 +21,8 @@ _LONGEST = 2000
 _DRIVERS = "/sys/bus/pci/drivers"
 _SPEAKS = re.compile(
     rb"nvrm|nvidia|nouveau|nova[_-]?core|\bs?xid\b|10de:|bbswitch|vga_switcheroo|gsp_|[lL]ockdown: |unsigned module"
-    rb"|module verification|with a trusted key|unknown module key|PM: (?:suspend|hibernation|resume)|oom-kill|Out of memory"
-    rb"|pciehp: |^\[.{8,20}\] Linux version ",
+    rb"|module verification|with a trusted key|unknown module key|PM: (?:suspend|hibernation|resume)"
+    rb"|oom-kill|Out of memory|pciehp: |^\[.{8,20}\] Linux version ",
     re.I,
 )
 _GPU = re.compile(rb"pci ([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.)0: \[10de:")

@@ -1,7 +1,7 @@
 """The messages that a kernel log can hold, and the words by which to see that it holds none of them.
 
-Parsing the tables costs tens of milliseconds, which a machine with a quiet log must not pay: the words stand here, and a
-test holds them to the tables.
+Parsing the tables costs tens of milliseconds, which a machine with a quiet log must not pay: the words stand here, and
+a test holds them to the tables.
 """
 
 from __future__ import annotations
