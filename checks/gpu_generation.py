@@ -48,6 +48,10 @@ def the_installed_module_drives_every_gpu(
     for unfit in judged:
         if unfit is not None and unfit.gpu.driver != "nvidia":
             groups.setdefault(unfit.identifier, []).append(unfit)
+    if not groups:
+        raise NotApplicable(
+            "branch and flavour suit every GPU that the driver does not show, so they are not the reason"
+        )
     for identifier, found in groups.items():
         yield Finding(
             id=identifier,

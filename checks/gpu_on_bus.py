@@ -19,31 +19,39 @@ _FOLLOWS = frozenset({"gpu-init-failed", "no-cuda-device", "driver-not-loaded", 
 @check("gpu-fallen-off-bus", area="device")
 def every_gpu_answers_on_the_bus(quiet: QuietGpus) -> Iterator[Finding]:
     """No GPU's configuration space reads as ones."""
-    for one in quiet.gpus:
-        if one.silent:
-            yield Finding(
-                id="gpu-fallen-off-bus",
-                subject=one.gpu.address,
-                severity=Severity.ERROR,
-                confidence=Confidence.CERTAIN,
-                kind=FindingClass.HARDWARE,
-                title=f"the GPU at {one.gpu.address} does not answer on the PCI bus: its registers read as ones",
-                detail="The kernel still lists it, from the time when it did answer. Heat, power, the slot, a riser or"
-                " cable, power saving on the bus, or the card itself is the reason; a program is not.",
-                evidence=(Evidence(source=f"{one.folder}/config", excerpt="ff ff ff ff …"),),
-                remedies=(READ_THE_LOG, POWER_CYCLE),
-                explains=_FOLLOWS | {"gpu-reset-required", "xid-reported", "pci-resources-unavailable"},
-                layers=(Layer.GPU,),
-            )
+    silent = [one for one in quiet.gpus if one.silent]
+    if not silent:
+        raise _nothing()
+    for one in silent:
+        yield Finding(
+            id="gpu-fallen-off-bus",
+            subject=one.gpu.address,
+            severity=Severity.ERROR,
+            confidence=Confidence.CERTAIN,
+            kind=FindingClass.HARDWARE,
+            title=f"the GPU at {one.gpu.address} does not answer on the PCI bus: its registers read as ones",
+            detail="The kernel still lists it, from the time when it did answer. Heat, power, the slot, a riser or"
+            " cable, power saving on the bus, or the card itself is the reason; a program is not.",
+            evidence=(Evidence(source=f"{one.folder}/config", excerpt="ff ff ff ff …"),),
+            remedies=(READ_THE_LOG, POWER_CYCLE),
+            explains=_FOLLOWS | {"gpu-reset-required", "xid-reported", "pci-resources-unavailable"},
+            layers=(Layer.GPU,),
+        )
+
+
+def _nothing() -> NotApplicable:
+    """A GPU that is well on the bus is none yet that the driver shows: that nothing is found here is no health."""
+    return NotApplicable("the bus tells of nothing that keeps the driver from the GPU")
 
 
 @check("pci-resources-unavailable", area="device")
 def every_gpu_has_its_place_in_memory(quiet: QuietGpus) -> Iterator[Finding]:
     """Each GPU has an address for its registers and for its memory's window."""
-    for one in quiet.gpus:
-        if not one.without_place:
-            continue
-        windows = listed([f"BAR{number}" for number in one.without_place])
+    homeless = [one for one in quiet.gpus if one.without_place]
+    if not homeless:
+        raise _nothing()
+    for one in homeless:
+        windows = listed([f"BAR{number}" for number in one.without_place or ()])
         yield Finding(
             id="pci-resources-unavailable",
             subject=one.gpu.address,

@@ -26,13 +26,13 @@ _HEAD = 64
 class QuietGpu:
     """`silent`: its configuration space reads as ones; None where it could not be or was not read.
 
-    `without_place` are the numbers of the windows that it needs and that nothing assigned.
+    `without_place` are the numbers of the windows that it needs and that nothing assigned, None where that is not told.
     """
 
     gpu: PciGpu
     asleep: bool
     silent: bool | None
-    without_place: tuple[int, ...]
+    without_place: tuple[int, ...] | None
 
     @property
     def folder(self) -> str:
@@ -71,7 +71,7 @@ def _looked_at(host: Host, gpu: PciGpu) -> QuietGpu:
         gpu=gpu,
         asleep=asleep,
         silent=None if asleep else is_silent(reading.text(host, f"{folder}/config")),
-        without_place=tuple(unassigned(reading.text(host, f"{folder}/resource") or "")),
+        without_place=unassigned(reading.text(host, f"{folder}/resource") or ""),
     )
 
 
@@ -81,11 +81,9 @@ def is_silent(config: str | None) -> bool | None:
     return None if len(head) < _HEAD // 2 else set(head) == {"\ufffd"}
 
 
-def unassigned(resource: str) -> list[int]:
+def unassigned(resource: str) -> tuple[int, ...] | None:
     """Which of the windows that a GPU needs have no place, by sysfs' lines of start, end and flags."""
     rows = re.findall(r"^0x([0-9a-f]{8,16}) 0x([0-9a-f]{8,16}) 0x([0-9a-f]{8,16})$", resource, re.M)
-    return [
-        number
-        for number in _WINDOWS
-        if number < len(rows) and (int(rows[number][0], 16) == 0 or int(rows[number][2], 16) & _UNSET)
-    ]
+    if len(rows) <= max(_WINDOWS):
+        return None
+    return tuple(number for number in _WINDOWS if int(rows[number][0], 16) == 0 or int(rows[number][2], 16) & _UNSET)

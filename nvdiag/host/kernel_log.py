@@ -55,23 +55,23 @@ def of_device() -> str:
     """What /dev/kmsg holds. OSError where it may not be opened or is not there."""
     descriptor = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        return _kept(list(_records(descriptor)))
+        return kept(list(records(descriptor)))
     finally:
         os.close(descriptor)
 
 
 def of_listing(text: bytes) -> str:
     """What journalctl printed with short-monotonic times."""
-    records: list[bytes] = []
+    messages: list[bytes] = []
     for line in text.split(b"\n"):
         if found := _LINE.match(line):
-            records.append(b"[%12s] %s" % (found[1], found[2]))
-        elif records and line[:1] in b" \t" and len(records[-1]) < _LONGEST:
-            records[-1] += b"\n" + line
-    return _kept(records)
+            messages.append(b"[%12s] %s" % (found[1], found[2]))
+        elif messages and line[:1] in (b" ", b"\t") and len(messages[-1]) < _LONGEST:
+            messages[-1] += b"\n" + line
+    return kept(messages)
 
 
-def _records(descriptor: int) -> Iterator[bytes]:
+def records(descriptor: int) -> Iterator[bytes]:
     """Each message in dmesg's form (the format of /dev/kmsg: Documentation/ABI/testing/dev-kmsg)."""
     for _ in range(_MOST_RECORDS):
         try:
@@ -92,15 +92,15 @@ def _records(descriptor: int) -> Iterator[bytes]:
             yield b"[%5d.%06d] %s" % (seconds, micro, text)
 
 
-def _kept(records: list[bytes]) -> str:
+def kept(messages: list[bytes]) -> str:
     """The messages that speak of GPUs, as text."""
-    places = _places(records)
+    places = _places(messages)
     wanted = re.compile(b"|".join(re.escape(place) for place in places)) if places else None
-    kept = [one for one in records if _SPEAKS.search(one) or (wanted is not None and wanted.search(one))]
-    if len(kept) > _HEAD + _TAIL:
-        left_out = len(kept) - _HEAD - _TAIL
-        kept = [*kept[:_HEAD], b"[nvdiag: %d messages left out]" % left_out, *kept[-_TAIL:]]
-    return b"".join(b"%s\n" % one for one in kept).decode("utf-8", "replace")
+    chosen = [one for one in messages if _SPEAKS.search(one) or (wanted is not None and wanted.search(one))]
+    if len(chosen) > _HEAD + _TAIL:
+        left_out = len(chosen) - _HEAD - _TAIL
+        chosen = [*chosen[:_HEAD], b"[nvdiag: %d messages left out]" % left_out, *chosen[-_TAIL:]]
+    return b"".join(b"%s\n" % one for one in chosen).decode("utf-8", "replace")
 
 
 def _places(records: Iterable[bytes]) -> list[bytes]:
