@@ -85,7 +85,7 @@ def no_switch_is_off(switches: PowerSwitches, gpus: PciGpus) -> Iterator[Finding
     """No switch of the firmware or of a tool for hybrid graphics keeps an NVIDIA GPU off."""
     if not switches.off:
         raise NotApplicable("no switch that nvdiag knows is off")
-    kinds = list(dict.fromkeys(one.kind for one in switches.off))
+    kinds = list(dict.fromkeys(kind for kind, _ in switches.off))
     ways = [SWITCH_ON[kind] for kind in kinds]
     unsure = kinds == ["thunderbolt"]
     yield Finding(
@@ -96,7 +96,7 @@ def no_switch_is_off(switches: PowerSwitches, gpus: PciGpus) -> Iterator[Finding
         if unsure
         else f"the NVIDIA GPU is switched off on purpose ({listed(kinds)})",
         detail="It is not broken: a program or a setting that saves power turned it off or hid it.",
-        evidence=tuple(one.evidence for one in switches.off),
+        evidence=tuple(evidence for _, evidence in switches.off),
         remedies=tuple(
             Remedy(
                 summary=summary,

@@ -20,9 +20,7 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 _UNUSABLE = frozenset(
     {"driver-not-loaded", "gpu-bound-to-other-driver", "gpu-init-failed", "device-nodes-missing", "no-cuda-device"}
 )
-_DISTRIBUTIONS = re.compile(
-    r"\b(?:Canonical|Fedora|Red Hat|CentOS|Rocky|Alma|SUSE|openSUSE|Debian Secure Boot|Oracle)\b"
-)
+_DISTRIBUTIONS = r"\b(?:Canonical|Fedora|Red Hat|CentOS|Rocky|Alma|SUSE|openSUSE|Debian Secure Boot|Oracle)\b"
 """Makers of kernels: a module that they signed is for a key inside their kernels."""
 
 
@@ -69,7 +67,7 @@ def _refused(file: ModuleFile, rule: SignatureRule) -> tuple[Confidence, str] | 
         raise Unknown(f"whether {file.path} is signed")
     if not file.signed:
         return Confidence.CERTAIN, "has no signature"
-    if not file.signer or _DISTRIBUTIONS.search(file.signer):
+    if not file.signer or re.search(_DISTRIBUTIONS, file.signer):
         return None
     if rule.keys is None:
         return Confidence.POSSIBLE, f'is signed by "{file.signer}", whose key may not be enrolled ({KEYS} shows none)'

@@ -14,7 +14,7 @@ from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
 
-_PARTS = re.compile(
+_PARTS = (
     r"libnvidia-(?:compute|gl|cfg1|decode|encode|extra|fbc1|ml)(?:-\d{3}(?:-server)?)?(?::\w+)?"
     r"|nvidia-(?:driver|dkms|headless|headless-no-dkms|kernel-common|kernel-source|utils|compute-utils)"
     r"(?:-\d{3}(?:-server)?(?:-open)?)?"
@@ -82,6 +82,6 @@ def _releases(packages: DriverPackages) -> dict[str, list[Package]]:
     found: dict[str, list[Package]] = {}
     for one in packages.packages:
         version = re.match(r"(?:\d{1,4}:)?(\d{3}\.\d{1,3}(?:\.\d{1,3})?)(?![\d.])", one.version)
-        if version and one.state.startswith(("ii", "hi")) and _PARTS.fullmatch(one.name):
+        if version and one.state.startswith(("ii", "hi")) and re.fullmatch(_PARTS, one.name):
             found.setdefault(version[1], []).append(one)
     return found

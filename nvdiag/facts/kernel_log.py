@@ -75,26 +75,18 @@ class GpuLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewStart:
-    """The driver was loaded (`address` None), or one GPU was reset or came back to the bus."""
-
-    address: str | None
-    line: Line
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class KernelLog:
     """The Xids and SXids of all texts. NotApplicable where there is no text, or none of these in it.
 
     `failed_inits` are lines of a GPU that could not be initialised, `lost` those of one that fell off the bus, `starts`
-    those of a driver or a GPU that started anew.
+    those of a driver (without an address) or a GPU that started anew.
     """
 
     xids: tuple[LoggedXid, ...]
     sxids: tuple[LoggedSxid, ...]
     failed_inits: tuple[GpuLine, ...]
     lost: tuple[GpuLine, ...]
-    starts: tuple[NewStart, ...] = ()
+    starts: tuple[GpuLine, ...] = ()
 
     @classmethod
     def collect(cls, host: Host) -> KernelLog:
@@ -105,7 +97,7 @@ class KernelLog:
         sxids: list[LoggedSxid] = []
         inits: list[GpuLine] = []
         lost: list[GpuLine] = []
-        starts: list[NewStart] = []
+        starts: list[GpuLine] = []
         for number, (source, text) in enumerate(texts):
             for found in _lines(text, source, number):
                 match found:
@@ -113,7 +105,7 @@ class KernelLog:
                         xids.append(found)
                     case LoggedSxid():
                         sxids.append(found)
-                    case NewStart():
+                    case GpuLine() if _START.search(found.line.words):
                         starts.append(found)
                     case GpuLine() if "RmInitAdapter" in found.line.words:
                         inits.append(found)
@@ -170,7 +162,7 @@ def xids_in(text: str, source: str) -> tuple[LoggedXid | LoggedSxid, ...]:
     return tuple(found for found in _lines(text, source, 0) if isinstance(found, (LoggedXid, LoggedSxid)))
 
 
-def _lines(text: str, source: str, number: int) -> Iterator[LoggedXid | LoggedSxid | GpuLine | NewStart]:
+def _lines(text: str, source: str, number: int) -> Iterator[LoggedXid | LoggedSxid | GpuLine]:
     position = counted = index = looked = 0
     counts: Counter[tuple[int, str]] = Counter()
     while looked < _MOST_LOOKED_AT and (found := _TELLING.search(text, position)):
@@ -192,7 +184,7 @@ def _lines(text: str, source: str, number: int) -> Iterator[LoggedXid | LoggedSx
 
 def _read(
     text: str, start: int, end: int, source: str, place: tuple[int, int]
-) -> LoggedXid | LoggedSxid | GpuLine | NewStart | None:
+) -> LoggedXid | LoggedSxid | GpuLine | None:
     cut = bare(text[start:end].rstrip("\r"))
     line = Line(source=source, place=place, since_boot=cut.since_boot, words=cut.text.strip())
     try:
@@ -207,7 +199,7 @@ def _read(
     except ParseError:
         pass
     if anew := _START.search(line.words):
-        return NewStart(address=_normal(anew["address"]), line=line)
+        return GpuLine(address=_normal(anew["address"]), line=line)
     if init := _INIT.search(line.words):
         return GpuLine(address=_normal(init["address"]), line=line)
     if "fallen off the bus" in line.words and "xid" not in line.words.lower():

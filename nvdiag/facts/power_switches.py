@@ -22,19 +22,14 @@ _RULES = ("/etc/udev/rules.d/50-remove-nvidia.rules", "/lib/udev/rules.d/50-remo
 _THUNDERBOLT = "/sys/bus/thunderbolt/devices"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PowerSwitch:
-    """One switch that is off. `kind` is bbswitch, dgpu, prime, envycontrol or thunderbolt."""
-
-    kind: str
-    evidence: Evidence
-
-
 @dataclass(frozen=True, slots=True)
 class PowerSwitches:
-    """The switches that are off. NotApplicable where NVIDIA's driver holds a GPU: a GPU that sleeps is not off."""
+    """The switches that are off: a kind (bbswitch, dgpu, prime, envycontrol, thunderbolt) and where that was read.
 
-    off: tuple[PowerSwitch, ...]
+    NotApplicable where NVIDIA's driver holds a GPU: a GPU that sleeps is not off.
+    """
+
+    off: tuple[tuple[str, Evidence], ...]
 
     @classmethod
     def collect(cls, host: Host, surroundings: Surroundings, gpus: PciGpus) -> PowerSwitches:
@@ -45,23 +40,23 @@ class PowerSwitches:
         return cls(tuple(_off(host, on_bus=bool(gpus.gpus))))
 
 
-def _off(host: Host, *, on_bus: bool) -> Iterator[PowerSwitch]:
+def _off(host: Host, *, on_bus: bool) -> Iterator[tuple[str, Evidence]]:
     said = (reading.text(host, _BBSWITCH) or "").strip()
     if said.endswith(" OFF"):
-        yield PowerSwitch(kind="bbswitch", evidence=Evidence(source=_BBSWITCH, excerpt=said))
+        yield "bbswitch", Evidence(source=_BBSWITCH, excerpt=said)
     for path in _FIRMWARE:
         if (reading.text(host, path) or "").strip() == "1":
-            yield PowerSwitch(kind="dgpu", evidence=Evidence(source=path, excerpt="1"))
+            yield "dgpu", Evidence(source=path, excerpt="1")
     if (reading.text(host, _PRIME) or "").strip() == "off":
-        yield PowerSwitch(kind="prime", evidence=Evidence(source=_PRIME, excerpt="off"))
+        yield "prime", Evidence(source=_PRIME, excerpt="off")
     if on_bus:
         return
     for path in _RULES:
         rule = next((line for line in (reading.text(host, path) or "").splitlines() if "0x10de" in line), None)
         if rule is not None:
-            yield PowerSwitch(kind="envycontrol", evidence=Evidence(source=path, excerpt=rule[:200]))
+            yield "envycontrol", Evidence(source=path, excerpt=rule[:200])
     for name in reading.names(host, _THUNDERBOLT):
         path = f"{_THUNDERBOLT}/{name}/authorized"
         if "-" in name and (reading.text(host, path) or "").strip() == "0":
             told = reading.text(host, f"{_THUNDERBOLT}/{name}/device_name") or name
-            yield PowerSwitch(kind="thunderbolt", evidence=Evidence(source=path, excerpt=f"0 ({told.strip()})"))
+            yield "thunderbolt", Evidence(source=path, excerpt=f"0 ({told.strip()})")

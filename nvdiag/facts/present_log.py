@@ -17,16 +17,15 @@ from nvdiag.host import Host
 from nvdiag.knowledge.kernel_messages import may_tell
 from nvdiag.model.unknown import NotApplicable, Unknown
 
-_HARMLESS = re.compile(
-    r"^.{0,60}(?:nvidia-uvm: (?:Loaded|Unloaded) the UVM driver|\[nvidia-drm\] .{0,80}(?:Loading|Unloading) driver).*$",
-    re.M,
+_HARMLESS = (
+    r"^.{0,60}(?:nvidia-uvm: (?:Load|Unload)ed the UVM driver|\[nvidia-drm\] .{0,80}(?:Load|Unload)ing driver).*$"
 )
 _LOADING = "NVRM: loading NVIDIA UNIX"
 _BEFORE_ANY_LOAD = frozenset({"pci-resources-unavailable"})
 """Findings that the kernel and not the driver tells of: loading the driver anew changes nothing of them."""
 _BESIDE_NVML = frozenset({"uvm-not-loaded", "fabric-manager-mismatch", "vgpu-misconfigured"})
 """Findings with which NVML answers all the same."""
-_ADDRESS = re.compile(r"(?<![0-9a-fA-F])([0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7])\b")
+_ADDRESS = r"(?<![0-9a-fA-F])([0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7])\b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ class PresentLog:
             raise why_none(host) from None
         if surroundings.container:
             raise NotApplicable("in a container the kernel log is the host's, and tells of other containers as well")
-        if not may_tell(_HARMLESS.sub("", text).lower()):
+        if not may_tell(re.sub(_HARMLESS, "", text, flags=re.M).lower()):
             raise NotApplicable("the kernel log of this boot has no message that nvdiag knows")
         answering = _answering(nvml)
         position = text.rfind(_LOADING)
@@ -78,7 +77,7 @@ class PresentLog:
             return True
         if self.well and (self.computing or proves not in _BESIDE_NVML):
             return True
-        named = {normal_address(address) for address in _ADDRESS.findall(words)}
+        named = {normal_address(address) for address in re.findall(_ADDRESS, words)}
         return bool(named) and named <= self.answering
 
 

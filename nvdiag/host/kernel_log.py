@@ -19,15 +19,14 @@ _HEAD, _TAIL = 400, 1200
 _LONGEST = 2000
 """Bytes of one message that are kept."""
 _DRIVERS = "/sys/bus/pci/drivers"
-_SPEAKS = re.compile(
-    rb"nvrm|nvidia|nouveau|nova[_-]?core|\bs?xid\b|10de:|bbswitch|vga_switcheroo|gsp_|[lL]ockdown: |unsigned module"
-    rb"|module verification|with a trusted key|unknown module key|PM: (?:suspend|hibernation|resume)"
-    rb"|oom-kill|Out of memory|pciehp: |^\[.{8,20}\] Linux version ",
-    re.I,
-)
-_GPU = re.compile(rb"pci ([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.)0: \[10de:")
-_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
-_LINE = re.compile(rb"\[ {0,9}(\d{1,9}\.\d{1,9})\] (?:\S{1,255} kernel: |kernel: )?(.*)", re.S)
+_SPEAKS = (
+    b"nvrm", b"nvidia", b"nouveau", b"nova", b"xid (", b"10de:", b"bbswitch", b"vga_switcheroo", b"gsp_", b"lockdown: ",
+    b"unsigned module", b"module verification", b"with a trusted key", b"unknown module key", b"pm: suspend",
+    b"pm: hibernation", b"pm: resume", b"oom-kill", b"out of memory", b"pciehp: ", b"] linux version ",
+)  # fmt: skip
+"""Words in small letters, one of which a message has that is kept: plain searches, for a log has thousands of lines."""
+_GPU = rb"pci ([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.)0: \[10de:"
+_LINE = rb"\[ {0,9}(\d{1,9}\.\d{1,9})\] (?:\S{1,255} kernel: |kernel: )?(.*)"
 
 
 def may_open() -> bool:
@@ -64,7 +63,7 @@ def of_listing(text: bytes) -> str:
     """What journalctl printed with short-monotonic times."""
     messages: list[bytes] = []
     for line in text.split(b"\n"):
-        if found := _LINE.match(line):
+        if found := re.match(_LINE, line, re.S):
             messages.append(b"[%12s] %s" % (found[1], found[2]))
         elif messages and line[:1] in (b" ", b"\t") and len(messages[-1]) < _LONGEST:
             messages[-1] += b"\n" + line
@@ -87,20 +86,25 @@ def records(descriptor: int) -> Iterator[bytes]:
         if len(fields) > 2 and fields[2].isdigit():
             text = words.partition(b"\n")[0][:_LONGEST]
             if b"\\x" in text:
-                text = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), text).replace(b"\n", b"\n" + b" " * 15)
+                text = re.sub(rb"\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]), text).replace(
+                    b"\n", b"\n" + b" " * 15
+                )
             seconds, micro = divmod(int(fields[2]), 1_000_000)
             yield b"[%5d.%06d] %s" % (seconds, micro, text)
 
 
 def kept(messages: list[bytes]) -> str:
     """The messages that speak of GPUs, as text."""
-    places = _places(messages)
-    wanted = re.compile(b"|".join(re.escape(place) for place in places)) if places else None
-    chosen = [one for one in messages if _SPEAKS.search(one) or (wanted is not None and wanted.search(one))]
+    words = (*_SPEAKS, *_places(messages))
+    chosen = [one for one in messages if _has_one_of(words, one.lower())]
     if len(chosen) > _HEAD + _TAIL:
         left_out = len(chosen) - _HEAD - _TAIL
         chosen = [*chosen[:_HEAD], b"[nvdiag: %d messages left out]" % left_out, *chosen[-_TAIL:]]
     return b"".join(b"%s\n" % one for one in chosen).decode("utf-8", "replace")
+
+
+def _has_one_of(words: tuple[bytes, ...], small: bytes) -> bool:
+    return any(word in small for word in words)
 
 
 def _places(records: Iterable[bytes]) -> list[bytes]:
@@ -113,6 +117,6 @@ def _places(records: Iterable[bytes]) -> list[bytes]:
             continue
         found.update((name[:-1].encode(), None) for name in names if re.fullmatch(r"[0-9a-f]{4}:[0-9a-f:]{5}\.0", name))
     for one in records:
-        if b"10de:" in one and (named := _GPU.search(one)):
+        if b"10de:" in one and (named := re.search(_GPU, one)):
             found[named[1]] = None
     return list(found)[:64]
