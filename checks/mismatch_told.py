@@ -70,7 +70,7 @@ def no_mismatch_is_told_of(
         *_evidence.of_disk(following, disk),
         *_built(installation),
     )
-    why_disk = _why_disk(said, sides, disk)
+    why_disk = _why_disk(said, sides, disk, following)
     if why_disk:
         yield _disk(said, sides, why_disk, beside, _repair(disk, sides, packages, distribution))
     else:
@@ -102,12 +102,18 @@ def _library_evidence(libraries: DriverLibraries | Unknown) -> Iterator[Evidence
 
 
 def _why_disk(
-    said: tuple[Said, ...], sides: _Sides, disk: RunningKernelModule | Unknown
+    said: tuple[Said, ...], sides: _Sides, disk: RunningKernelModule | Unknown, following: NextBootModule | Unknown
 ) -> tuple[Confidence, str] | None:
-    """Why a reboot will not help: the module on disk is the old one, or this very boot loaded it."""
+    """Why a reboot will not help: the module on disk is the old one, or this very boot loaded it.
+
+    Where the next boot's module is known to be the libraries', a refusal soon after the boot says nothing of it.
+    """
     on_disk = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
     if on_disk is not None and sides.module is not None and on_disk == sides.module and sides.library is not None:
         return Confidence.CERTAIN, f"The module on disk for {disk.kernel} is {on_disk}, too."  # type: ignore[union-attr]
+    next_one = following.file.release if isinstance(following, NextBootModule) and following.file else None
+    if next_one is not None and sides.library is not None and next_one.starts_with(sides.library):
+        return None
     soon = [one.since_boot for one in said if one.since_boot is not None]
     if soon and min(soon) < AT_BOOT:
         return (

@@ -127,6 +127,14 @@ def test_a_log_that_may_not_be_read_is_unknown_with_that_reason() -> None:
     assert diagnosed(machine).exit_code() == 0
 
 
+def test_a_mismatch_that_the_log_tells_of_as_well_is_one_finding() -> None:
+    for line in (MISMATCH, MISMATCH.replace("  900.5", "   30.5")):
+        machine = with_log(QUIET.replace(NEW, OLD) + line, machines.ubuntu_dkms(OLD, NEW, NEW))
+        assert "driver-disk-mismatch" not in ids(machine)
+        assert first(machine).id == "driver-library-mismatch"
+        assert any("API mismatch" in one.excerpt for one in first(machine).evidence)
+
+
 def test_in_a_container_the_hosts_log_says_nothing_of_the_container() -> None:
     machine = with_log(QUIET + MISMATCH, machines.docker(NEW, NEW)).but(probes=SILENT)
     assert "driver-library-mismatch" not in ids(machine)
