@@ -11,6 +11,7 @@ from nvdiag.facts.char_devices import DEVICES, CharacterDevices
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.nodes import MODPROBE_HELPER, DeviceNodes
+from nvdiag.facts.python_packages import PythonPackages
 from nvdiag.facts.slept import Slept
 from nvdiag.facts.system import Surroundings
 from nvdiag.facts.toolkits import Toolkits
@@ -71,8 +72,10 @@ def nvidia_uvm_is_loaded(
     loaded: LoadedDriver,
     modules: KernelModules,
     nodes: DeviceNodes,
+    nvml: NvmlAnswer,
     libraries: DriverLibraries | Unknown,
     toolkits: Toolkits | Unknown,
+    python: PythonPackages | Unknown,
     surroundings: Surroundings,
 ) -> Iterator[Finding]:
     """nvidia_uvm is loaded, which CUDA needs."""
@@ -80,13 +83,16 @@ def nvidia_uvm_is_loaded(
         return
     if surroundings.tegra or surroundings.wsl or surroundings.sandbox:
         raise NotApplicable("CUDA needs no such module here")
+    if nvml.init != 0:
+        raise NotApplicable("NVML does not answer either, so CUDA's own module is not what is missing")
     if not isinstance(libraries, DriverLibraries) or libraries.libcuda.taken is None:
         raise NotApplicable("no libcuda is installed, so nobody needs nvidia_uvm")
     on_use = nodes.made_on_use and not surroundings.container
-    wanted = isinstance(toolkits, Toolkits) and any(one.found_by for one in toolkits.found)
+    if not on_use and not surroundings.container and not _wants_cuda(toolkits, python):
+        raise NotApplicable("nvidia_uvm is not loaded, and nothing here asks for CUDA: no toolkit and no framework")
     yield Finding(
         id="uvm-not-loaded",
-        severity=Severity.INFO if on_use else Severity.ERROR if wanted or surroundings.container else Severity.WARNING,
+        severity=Severity.INFO if on_use else Severity.ERROR,
         confidence=Confidence.CERTAIN,
         title="nvidia_uvm is not loaded" + (" yet; CUDA's first program loads it" if on_use else ", and CUDA needs it"),
         detail=f"{MODPROBE_HELPER} is setuid root and loads it on a program's first use, so this may be well."
@@ -102,6 +108,14 @@ def nvidia_uvm_is_loaded(
         explains=frozenset({"no-cuda-device"}),
         layers=(Layer.LIBCUDA,),
     )
+
+
+def _wants_cuda(toolkits: Toolkits | Unknown, python: PythonPackages | Unknown) -> bool:
+    """Whether somebody installed what is of no use without CUDA."""
+    if isinstance(toolkits, Toolkits) and toolkits.found:
+        return True
+    names = python.versions if isinstance(python, PythonPackages) else {}
+    return any(name.startswith(("torch", "jax-cuda", "cupy-cuda", "nvidia-cuda-runtime")) for name in names)
 
 
 @check("uvm-broken-after-suspend", area="device")
