@@ -18,12 +18,12 @@ _CONTAINER_IN_SIGHT = ("shell-in-container", "shell-container-prompt", "shell-st
 
 
 @check("container-driver-libraries-missing", area="container")
-def the_engine_brings_the_drivers_libraries(messages: Messages) -> Iterator[Finding]:
+def the_engine_brings_the_drivers_libraries(messages: Messages, surroundings: Surroundings) -> Iterator[Finding]:
     """No message says that a container was started without the driver's libraries."""
     said = messages.proving("container-driver-libraries-missing")
     told = ""
     if not said:
-        said, told = _started_without(messages)
+        said, told = _started_without(messages, surroundings)
     if not said:
         raise NotApplicable("no message in the text tells of it")
     yield _said.finding(
@@ -48,11 +48,11 @@ def _ways_to_bring_them(names: set[str]) -> tuple[Remedy, ...]:
     return (_BUILD,) if "shell-builds-image" in names else (_WITH_GPUS, _LOOK)
 
 
-def _started_without(messages: Messages) -> tuple[tuple[Said, ...], str]:
-    """Programs that find no driver in a container whose command line asked for no GPUs, or whose prompt shows it."""
+def _started_without(messages: Messages, surroundings: Surroundings) -> tuple[tuple[Said, ...], str]:
+    """Programs that find no driver in a container: by its command line, its prompt, or what its engine prints."""
     started = messages.named("shell-starts-container", "apptainer-started")
     asked = messages.named("shell-asks-for-gpus")
-    prompt = messages.named("shell-container-prompt")
+    prompt = messages.named("shell-container-prompt", "shell-in-container", "engine-shows-container")
     building = messages.named("shell-builds-image")
     lost = tuple(one for one in messages.said if _finds_no_driver(one))
     if started and not asked:
@@ -61,8 +61,14 @@ def _started_without(messages: Messages) -> tuple[tuple[Said, ...], str]:
         return ((*lost, *started[:1]), told) if lost else ((), "")
     if building and lost and not started:
         return (*lost, *building[:1]), "a step of an image's build finds no driver: while it is built no GPU is given"
-    if prompt and lost:
+    if lost and (prompt or surroundings.container):
         return (*lost, *prompt[:1]), "a program finds no driver in this container: the engine has brought none in"
+    # With GPUs asked for, Docker starts nothing on a host without a driver; apptainer does, so with it all is open.
+    docker = messages.named("shell-starts-container")
+    inside = tuple(one for one in lost if docker and one.line > docker[0].line)
+    if inside:
+        told = "a program finds no driver in a container, though GPUs were asked for when it was started"
+        return (*inside, *docker[:1], *asked[:1]), told
     return (), ""
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _remedies
+from nvdiag.checks import _evidence, _mismatch_ways, _reload, _remedies, _since
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
-from nvdiag.facts.libraries import DriverLibraries, Kind
+from nvdiag.facts.history import DriverHistory
+from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryCopy
 from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver, VersionFile
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.facts.without_reboot import WithoutReboot
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
@@ -19,7 +21,20 @@ from nvdiag.model.versions import DriverRelease
 MISMATCH = 18
 """NVML_ERROR_LIB_RM_VERSION_MISMATCH of nvml.h."""
 
-_CONSEQUENCES = frozenset({"libcuda-mismatch", "gpu-init-failed", "driver-submodule-mismatch", "no-cuda-device"})
+_CONSEQUENCES = frozenset(
+    {
+        "libcuda-mismatch",
+        "gpu-init-failed",
+        "driver-submodule-mismatch",
+        "no-cuda-device",
+        "cuda-compat-unsupported",
+        "gsp-firmware-missing",
+        "fabric-manager-mismatch",
+        "fabric-manager-not-running",
+        "uvm-not-loaded",
+    }
+)
+"""What a mismatch is disguised as: error 804, firmware of the other release, a fabric manager that does not start."""
 
 
 @check("driver-library-mismatch", "driver-disk-mismatch")
@@ -33,6 +48,8 @@ def module_and_libraries_are_one_release(
     version: VersionFile | Unknown,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
+    history: DriverHistory | Unknown,
+    way: WithoutReboot,
 ) -> Iterator[Finding]:
     """The loaded kernel module, the module that boots next and the driver's libraries are one release."""
     if surroundings.container:
@@ -46,14 +63,25 @@ def module_and_libraries_are_one_release(
         *(_evidence.of_library(copy) for copy in libraries.taken if copy.release is not None),
         *_evidence.of_nvml(nvml),
         *_evidence.of_disk(following, disk),
+        *_since.evidence(history),
     )
     if installed is None:
         yield _refused_without_release(loaded, evidence, following)
     elif installed != loaded.release:
-        if _disk_is_wrong(installed, following, disk):
-            yield _disk_mismatch(loaded, installed, evidence, following, packages, distribution)
+        evidence = (*evidence, *_mismatch_ways.evidence(way))
+        now = _mismatch_ways.now(loaded, installed, disk, way, distribution)
+        later = _mismatch_ways.later(way, distribution)
+        stray = _mismatch_ways.stray(loaded, libraries)
+        if stray is not None:
+            yield _stray_mismatch(loaded, installed, evidence, *stray)
+        elif _disk_is_wrong(installed, following, disk):
+            repair = _repair(following, installed, packages, distribution)
+            yield _disk_mismatch(loaded, installed, evidence, following, (*now, *repair, *later), history)
         else:
-            yield _memory_mismatch(loaded, installed, evidence, following, disk)
+            reboot = _remedies.reboot(_remedies.reboot_prediction(following, installed))
+            how = _how_it_came(loaded, installed, history)
+            why = _mismatch_ways.why_no_reload(way)
+            yield _memory_mismatch(loaded, installed, evidence, (*now, reboot, *later), how, why)
     elif _next_release(following) not in (None, installed):
         yield _breaks_at_next_boot(loaded, installed, evidence, following, packages, distribution)
 
@@ -86,32 +114,60 @@ def _memory_mismatch(
     loaded: LoadedDriver,
     installed: DriverRelease,
     evidence: tuple[Evidence, ...],
-    following: NextBootModule | Unknown,
-    disk: RunningKernelModule | Unknown,
+    remedies: tuple[Remedy, ...],
+    how: str,
+    why_no_reload: str,
 ) -> Finding:
-    remedies: list[Remedy] = []
-    if isinstance(disk, RunningKernelModule) and disk.file is not None and disk.file.release == installed:
-        remedies.append(_remedies.reload_modules(loaded.modules, installed, f"the module on disk for {disk.kernel}"))
-    remedies.append(_remedies.reboot(_remedies.reboot_prediction(following, installed)))
     return Finding(
         id="driver-library-mismatch",
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN,
         title=f"the loaded kernel module is {loaded.release}, the driver's libraries are {installed}",
-        detail=f"{_how_it_came(installed > loaded.release)} Until both are one release, NVML and nvidia-smi fail with"
-        ' "Driver/library version mismatch", and CUDA mostly fails, too. Programs that opened the old libraries before'
-        " the change go on working.",
+        detail=f"{how} Until both are one release, NVML and nvidia-smi fail with"
+        ' "Driver/library version mismatch", and CUDA mostly fails, too. Programs and containers that opened the old'
+        f" libraries before the change go on working until they are started anew.{why_no_reload}",
         evidence=evidence,
-        remedies=tuple(remedies),
+        remedies=remedies,
         explains=_CONSEQUENCES,
         layers=(Layer.LOADED_MODULE, Layer.NVML, Layer.LIBCUDA),
     )
 
 
-def _how_it_came(libraries_are_newer: bool) -> str:
-    if libraries_are_newer:
-        return "Packages were upgraded while the old kernel module stayed in memory."
-    return "The module is the newer side: the libraries were taken back, or an older copy is found first."
+def _how_it_came(loaded: LoadedDriver, installed: DriverRelease, history: DriverHistory | Unknown) -> str:
+    since = _since.told(history)
+    if _since.before_this_boot(history):
+        how = "This boot came after the change, and loaded another release all the same, as from an old initramfs."
+    elif installed > loaded.release:
+        how = "Packages were upgraded while the old kernel module stayed in memory."
+    else:
+        how = (
+            "The module is the newer side: the libraries were taken back, or an older copy is found first. A reboot"
+            " would take the driver back to the older release: first decide which of the two is wanted."
+        )
+    return f"{how} {since}".strip()
+
+
+def _stray_mismatch(
+    loaded: LoadedDriver,
+    installed: DriverRelease,
+    evidence: tuple[Evidence, ...],
+    copy: LibraryCopy,
+    own: LibraryCopy,
+) -> Finding:
+    """Module and libraries of one release are here, and a copy of another release stands before them."""
+    return Finding(
+        id="driver-library-mismatch",
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        title=f"the loaded kernel module is {loaded.release}, but the loader takes a copy of the libraries that is"
+        f" {installed} before the module's own",
+        detail=f"{own.path} is of the module's release, and {copy.path} is found first. The module is the right side,"
+        " so a reboot changes nothing.",
+        evidence=(*evidence, _evidence.of_library(own)),
+        remedies=(_mismatch_ways.take_out(copy, own),),
+        explains=_CONSEQUENCES,
+        layers=(Layer.LOADED_MODULE, Layer.NVML, Layer.LIBCUDA),
+    )
 
 
 def _disk_mismatch(
@@ -119,18 +175,21 @@ def _disk_mismatch(
     installed: DriverRelease,
     evidence: tuple[Evidence, ...],
     following: NextBootModule | Unknown,
-    packages: DriverPackages | Unknown,
-    distribution: Distribution | Unknown,
+    remedies: tuple[Remedy, ...],
+    history: DriverHistory | Unknown,
 ) -> Finding:
     known = isinstance(following, NextBootModule)
+    older = (
+        " The module is the newer side, so look first which of the two is wanted." if installed < loaded.release else ""
+    )
     return Finding(
         id="driver-disk-mismatch",
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN if known else Confidence.LIKELY,
         title=f"the libraries are {installed}, the loaded module is {loaded.release}, and a reboot alone does not help",
-        detail=_remedies.reboot_prediction(following, installed) + ".",
+        detail=f"{_remedies.reboot_prediction(following, installed)}.{older} {_since.told(history)}".strip(),
         evidence=evidence,
-        remedies=_repair(following, installed, packages, distribution),
+        remedies=remedies,
         explains=_CONSEQUENCES | {"driver-library-mismatch"},
         layers=(Layer.LOADED_MODULE, Layer.NEXT_BOOT_MODULE, Layer.NVML, Layer.LIBCUDA),
     )
@@ -187,7 +246,9 @@ def _refused_without_release(
 
 
 @check("driver-submodule-mismatch")
-def submodules_are_of_the_modules_release(loaded: LoadedDriver, modules: KernelModules) -> Iterator[Finding]:
+def submodules_are_of_the_modules_release(
+    loaded: LoadedDriver, modules: KernelModules, way: WithoutReboot
+) -> Iterator[Finding]:
     """nvidia-uvm, nvidia-modeset, nvidia-drm and nvidia-peermem are of nvidia's own release."""
     for module in modules.others.values():
         if module.release is not None and module.release != loaded.release:
@@ -203,7 +264,7 @@ def submodules_are_of_the_modules_release(loaded: LoadedDriver, modules: KernelM
                     Evidence(source=loaded.source, excerpt=loaded.release.text),
                 ),
                 remedies=(
-                    _remedies.reload_modules(modules, loaded.release, "the set that modprobe loads"),
+                    *_reload.ways(modules, way.holders, loaded.release, "the set that modprobe loads"),
                     _remedies.reboot("a reboot loads all modules afresh, from what is on disk then"),
                 ),
                 explains=frozenset({"no-cuda-device"}),

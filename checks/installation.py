@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _remedies
+from nvdiag.checks import _evidence, _remedies, _since
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.boot import InstalledKernels
+from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules
@@ -137,6 +138,7 @@ def a_module_is_installed(
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
     traces: DriverTraces | Unknown,
+    history: DriverHistory | Unknown,
 ) -> Iterator[Finding]:
     """A module of the driver is installed for the kernel that runs."""
     if modules.nvidia is not None:
@@ -160,7 +162,8 @@ def a_module_is_installed(
             severity=Severity.ERROR,
             confidence=Confidence.CERTAIN,
             title=f"the driver is installed, but has no module for the kernel that runs, {disk.kernel}{others}",
-            detail="Usual reasons: the kernel's headers are missing, the build failed, the kernel is newer.",
+            detail="Usual reasons: the kernel's headers are missing, the build failed, the kernel is newer."
+            f" {_since.kernel(history, disk.kernel)}".rstrip(),
             evidence=(*seen, *started),
             remedies=_remedies.build_module(distribution, packages, disk.kernel),
             explains=_WITHOUT_DRIVER | {"driver-disk-mismatch"},
@@ -175,6 +178,7 @@ def the_next_boot_has_a_module(
     following: NextBootModule,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
+    history: DriverHistory | Unknown,
 ) -> Iterator[Finding]:
     """The kernel that boots next has a module of the driver, where the one that runs has."""
     if modules.nvidia is None:
@@ -187,7 +191,7 @@ def the_next_boot_has_a_module(
         severity=Severity.WARNING,
         confidence=Confidence.CERTAIN,
         title=f"after the next boot there is no driver: {following.kernel} boots next and has no nvidia module",
-        detail=f"That it boots next is known from: {following.how}.",
+        detail=f"That it boots next is known from: {following.how}. {_since.kernel(history, following.kernel)}".strip(),
         evidence=(Evidence(source=f"/lib/modules/{following.kernel}", excerpt="no nvidia module"),),
         remedies=_remedies.build_module(distribution, packages, following.kernel),
         explains=frozenset({"driver-disk-mismatch"}),

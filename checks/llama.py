@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nvdiag.checks import _said
 from nvdiag.engine import check
-from nvdiag.facts.messages import Messages
+from nvdiag.facts.messages import Messages, Said
 from nvdiag.model.finding import Confidence, Finding, FindingClass, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable
 
@@ -62,8 +62,13 @@ def llama_has_its_cuda_backend(messages: Messages) -> Iterator[Finding]:
 @check("llama-model-does-not-fit")
 def the_model_fits_into_gpu_memory(messages: Messages) -> Iterator[Finding]:
     """The model, its KV cache and its buffers fit into the GPU memory that is free."""
-    said = messages.proving("llama-model-does-not-fit")
-    unfit = () if messages.named("llama-fit-succeeded") else messages.named("llama-fit-failed")
+    loaded = messages.named("llama-fit-succeeded")
+    said = tuple(
+        one
+        for one in messages.proving("llama-model-does-not-fit")
+        if not any(after.source == one.source and after.line > one.line for after in loaded)
+    )  # llama.cpp and Ollama try again with less, and tell of every attempt
+    unfit = () if loaded else messages.named("llama-fit-failed")
     if not said and not unfit:
         raise NotApplicable("no message in the text tells of it")
     yield _said.finding(
@@ -94,26 +99,49 @@ def the_model_fits_into_gpu_memory(messages: Messages) -> Iterator[Finding]:
 def the_layers_are_on_the_gpu(messages: Messages) -> Iterator[Finding]:
     """llama.cpp puts layers of the model on the GPU that it has found."""
     found = messages.named("llama-cuda-devices", "llama-device-memory", "ollama-device-memory")
-    said = (*messages.proving("llama-layers-on-cpu"), *(messages.named("ollama-all-on-cpu") if found else ()))
-    if not said:
+    works = found or messages.named("smi-works")
+    said = (*messages.proving("llama-layers-on-cpu"), *(messages.named("ollama-all-on-cpu") if works else ()))
+    few = () if said else _few_layers(messages)
+    if not said and not few:
         raise NotApplicable("no message in the text tells of it")
     yield _said.finding(
-        said,
+        said or few,
         "llama-layers-on-cpu",
         severity=Severity.WARNING,
-        confidence=Confidence.CERTAIN if found else Confidence.LIKELY,
+        confidence=Confidence.CERTAIN if found and said else Confidence.LIKELY,
+        title="only {some} of the model's {layers} layers are on the GPU".format(**few[0].groups) if few else "",
         kind=FindingClass.APPLICATION,
-        detail="It works, at the speed of the CPU.",
-        remedies=(
-            Remedy(
-                summary="ask for the layers to be on the GPU",
-                commands=("llama-server -m MODEL.gguf -ngl 99",),
-                prediction="as many as there are; n_gpu_layers=-1 in llama-cpp-python, num_gpu in Ollama. If memory"
-                " runs out then, take fewer",
-            ),
-        ),
-        beside=_said.evidence(found),
+        detail="It works, at the speed of the CPU."
+        if said
+        else "The layers on the CPU set the speed. If the GPU's memory is not full, more of them fit.",
+        remedies=(_OLLAMA,) if said and all(one.message.name == "ollama-all-on-cpu" for one in said) else (_LAYERS,),
+        beside=_said.evidence(works),
     )
+
+
+_LAYERS = Remedy(
+    summary="ask for the layers to be on the GPU",
+    commands=("llama-server -m MODEL.gguf -ngl 99",),
+    prediction="as many as there are; n_gpu_layers=-1 in llama-cpp-python, num_gpu in Ollama. If memory runs out then,"
+    " take fewer",
+)
+_OLLAMA = Remedy(
+    summary="read in Ollama's log which GPU it found as it started, and why it took none",
+    commands=(
+        "journalctl -u ollama --no-pager | grep -iE 'inference compute|cuda|gpu' | tail -n 20",
+        "docker logs OLLAMA 2>&1 | grep -iE 'inference compute|cuda|gpu' | tail -n 20",
+    ),
+    prediction="library=cpu there means that it saw none: a container needs --gpus all, and a driver that is too old is"
+    " named. With library=cuda the parameter num_gpu, or the model's size, keeps the layers away",
+)
+
+
+def _few_layers(messages: Messages) -> tuple[Said, ...]:
+    """A small part of the layers on the GPU, by choice. Ollama takes as many as fit, so its few are no mistake."""
+    if messages.proving("llama-model-does-not-fit") or any("ollama" in one.message.name for one in messages.said):
+        return ()
+    told = [one for one in messages.named("llama-some-layers-offloaded") if one.groups.get("some")]
+    return tuple(one for one in told if 2 * int(one.groups["some"]) <= int(one.groups["layers"]))
 
 
 @check("llama-server-unhealthy")
@@ -127,6 +155,7 @@ def the_server_answers(messages: Messages) -> Iterator[Finding]:
         severity=Severity.WARNING if waiting else Severity.ERROR,
         kind=FindingClass.APPLICATION,
         remedies=(
+            *(remedy for name, remedy in _OF_THE_START if any(one.message.name == name for one in said)),
             Remedy(
                 summary="ask the server for its health, and read its log",
                 commands=("curl -s http://127.0.0.1:8080/health", "journalctl -u ollama -n 100 --no-pager"),
@@ -139,6 +168,27 @@ def the_server_answers(messages: Messages) -> Iterator[Finding]:
             ),
         ),
     )
+
+
+_OF_THE_START = (
+    (
+        "llama-swap-failed",
+        Remedy(
+            summary="give the model more time to load: healthCheckTimeout: 300 in llama-swap's config.yaml",
+            commands=("curl -s http://127.0.0.1:8080/upstream/MODEL/health",),
+            prediction="if it still does not come up, run the model's cmd by hand and read why it ends",
+        ),
+    ),
+    (
+        "llama-server-wrong-argument",
+        Remedy(
+            summary="correct the argument: its name, or the value that is missing before it",
+            commands=("llama-server --help",),
+            prediction="an empty variable in a compose file leaves an option without its value",
+        ),
+    ),
+)
+"""What helps a server that does not even start, by the message that says so."""
 
 
 @check("llama-template-broken")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nvdiag.checks import _evidence, _remedies, _said
+from nvdiag.checks import _evidence, _remedies, _said, _since
 from nvdiag.engine import check
+from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
@@ -60,6 +61,7 @@ def no_mismatch_is_told_of(
     running: RunningKernel | Unknown,
     distribution: Distribution | Unknown,
     packages: DriverPackages | Unknown,
+    history: DriverHistory | Unknown,
 ) -> Iterator[Finding]:
     """Neither NVML nor the kernel module refuses the other for its release."""
     said = _said.about(messages, "driver-library-mismatch")
@@ -69,12 +71,23 @@ def no_mismatch_is_told_of(
         *_library_evidence(libraries),
         *_evidence.of_disk(following, disk),
         *_built(installation),
+        *_since.evidence(history, sides.library),
     )
+    since = _since.told(history, sides.library)
     why_disk = _why_disk(said, sides, disk, following)
     if why_disk:
+        why_disk = (why_disk[0], f"{why_disk[1]} {since}".strip())
         yield _disk(said, sides, why_disk, beside, _repair(disk, sides, packages, distribution))
     else:
-        yield _memory(said, sides, beside, following, disk, _by_dkms(installation, running, sides))
+        finding = _memory(said, sides, beside, following, disk, _by_dkms(installation, running, sides), since)
+        yield replace(finding, explains=finding.explains | _firmware_of(messages, sides))
+
+
+def _firmware_of(messages: Messages, sides: _Sides) -> frozenset[str]:
+    """An upgrade took the loaded module's firmware away, so that what asks for it in vain is the mismatch again."""
+    asked = [one.groups["release"] for one in messages.named("kernel-gsp-firmware-load") if "release" in one.groups]
+    own = [one for one in asked if sides.module is None or DriverRelease.or_none(one) == sides.module]
+    return frozenset({"gsp-firmware-missing"} if own else ())
 
 
 def _sides(
@@ -186,6 +199,20 @@ def _disk(
     )
 
 
+_LIBRARIES_ARE_NEWER = (
+    "Packages were upgraded while the old module stayed in memory, or another copy of the libraries is in front."
+)
+_MODULE_IS_NEWER = (
+    "The module is the newer side, so no upgrade is waiting for a reboot: the libraries were taken back, or an older"
+    " copy of them (LD_LIBRARY_PATH, a second installation) is found first. See which copy that is before a reboot."
+)
+
+
+def _newer(module: DriverRelease, library: DriverRelease) -> bool:
+    """Whether the module is newer; a library's release that is cut to two numbers decides only where those differ."""
+    return not module.starts_with(library) and module > library
+
+
 def _memory(
     said: tuple[Said, ...],
     sides: _Sides,
@@ -193,8 +220,10 @@ def _memory(
     following: NextBootModule | Unknown,
     disk: RunningKernelModule | Unknown,
     by_dkms: str,
+    since: str,
 ) -> Finding:
     known = sides.module is not None and sides.library is not None
+    newer = sides.module is not None and sides.library is not None and _newer(sides.module, sides.library)
     on_disk = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
     if on_disk is not None and sides.library is not None and on_disk.starts_with(sides.library):
         prediction = f"a reboot will fix it if this kernel boots again: its module on disk is {on_disk}"
@@ -209,11 +238,22 @@ def _memory(
         said,
         "driver-library-mismatch",
         title=sides.in_words if known else "the loaded kernel module and the driver's libraries are different releases",
-        detail="Packages were upgraded while the old module stayed in memory, or another copy of the libraries is in"
-        " front. Programs that opened the old libraries before go on working.",
+        detail=f"{_MODULE_IS_NEWER if newer else _LIBRARIES_ARE_NEWER} Programs and containers that opened the old"
+        f" libraries before go on working until they are started anew. {since}".rstrip(),
         beside=beside,
         remedies=(
-            Remedy(summary="see both sides", commands=("cat /proc/driver/nvidia/version", "modinfo -F version nvidia")),
+            Remedy(
+                summary="see both sides",
+                commands=(
+                    "cat /proc/driver/nvidia/version",
+                    "modinfo -F version nvidia",
+                    *(
+                        ("ldconfig -p | grep -E 'libcuda.so.1|libnvidia-ml.so.1'", "echo $LD_LIBRARY_PATH")
+                        if newer
+                        else ()
+                    ),
+                ),
+            ),
             _remedies.reboot(prediction),
         ),
         explains=CONSEQUENCES,

@@ -10,6 +10,7 @@ from nvdiag.facts.messages import Messages, Said
 from nvdiag.model.finding import Confidence, Finding, FindingClass, Remedy
 from nvdiag.model.unknown import NotApplicable
 
+_REFUSED = "nccl-shm-refused"
 _NETWORK = ("nccl-no-interface", "nccl-ibv-failed", "nccl-ib-completion", "nccl-connect-failed")
 
 
@@ -47,6 +48,20 @@ def _ways(said: Sequence[Said]) -> tuple[Remedy, ...]:
                 " tells where the fault is. A registration that fails wants ulimit -l unlimited",
             ),
         )
+    if said and all(one.message.name == _REFUSED for one in said):
+        return (
+            Remedy(
+                summary="see who may write to /dev/shm, and what earlier runs of other users left there",
+                commands=("ls -ld /dev/shm", "ls -l /dev/shm", "df -h /dev/shm"),
+                prediction="it must be drwxrwxrwt; containers of one job need the same one (--ipc=host), and systemd"
+                " removes a user's segments at logout unless RemoveIPC=no stands in logind.conf",
+            ),
+            Remedy(
+                summary="until then, do without shared memory",
+                commands=("export NCCL_SHM_DISABLE=1",),
+                prediction="NCCL goes through the network's sockets then, which is slower",
+            ),
+        )
     return (
         look,
         Remedy(
@@ -69,6 +84,8 @@ def _ways(said: Sequence[Said]) -> tuple[Remedy, ...]:
 def shared_memory_suffices(messages: Messages) -> Iterator[Finding]:
     """/dev/shm has room for what data loaders and NCCL put there."""
     said = messages.proving("shared-memory-too-small")
+    if messages.named("nccl-shm-refused") and not any("no space left" in one.text.lower() for one in said):
+        said = tuple(one for one in said if one.message.name != "nccl-shm-full")
     banner = messages.named("shmem-banner")
     failed = [
         *messages.named("bus-error", "torch-shm-refused"),

@@ -258,8 +258,13 @@ def _no_other_reason(messages: Messages) -> None:
         proves = one.message.proves or ""
         if (proves.startswith(_OTHER_AREAS) or proves in _OTHER_IDS) and proves not in _NO_REASON:
             raise NotApplicable(f"CUDA's error 999 is a consequence here: {proves} is the better reading")
-    if messages.suggesting("container-devices-revoked"):
+    if any(not _aside(one) for one in messages.suggesting("container-devices-revoked")):
         raise NotApplicable("NVML fails as well, so it is not CUDA's module alone")
+
+
+def _aside(one: Said) -> bool:
+    """Whether it is no failure: what somebody typed, or nvidia-smi's table, which works where CUDA fails alone."""
+    return one.message.by == "shell" or one.message.name == "smi-works"
 
 
 def _of_node(said: tuple[Said, ...]) -> str:

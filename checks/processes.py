@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from nvdiag.checks import _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages, Said
-from nvdiag.model.finding import Confidence, Finding, FindingClass, Remedy, Risk
-from nvdiag.model.unknown import NotApplicable
+from nvdiag.facts.smi_report import SmiGpu, SmiProcess, SmiReport
+from nvdiag.facts.system import Surroundings
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Remedy, Risk, Severity
+from nvdiag.model.unknown import NotApplicable, Unknown
 
 GIB = 1 << 30
 
@@ -53,6 +55,23 @@ def cuda_is_not_carried_over_a_fork(messages: Messages) -> Iterator[Finding]:
     )
 
 
+_SEE_HOLDERS = Remedy(
+    summary="see which processes hold GPU memory, also those that nvidia-smi does not list",
+    commands=(
+        "nvidia-smi --query-compute-apps=pid,used_memory,process_name --format=csv",
+        "sudo fuser -v /dev/nvidia*",
+    ),
+    needs_root=True,
+    prediction="in a container nvidia-smi lists no processes: look on the host",
+)
+_END_THEM = Remedy(
+    summary="end those that are not wanted any more, gently first",
+    commands=("kill PID",),
+    risk=Risk.DISRUPTIVE,
+    prediction="their memory is free as soon as they are gone; kill -9 only where that does not help",
+)
+
+
 @check("gpu-memory-held", area="environment")
 def gpu_memory_is_free_for_the_program(messages: Messages) -> Iterator[Finding]:
     """No other process holds the GPU memory that a program needs."""
@@ -68,21 +87,8 @@ def gpu_memory_is_free_for_the_program(messages: Messages) -> Iterator[Finding]:
         detail="What the program itself holds is far less than what is taken, so others hold the rest: other jobs,"
         " notebooks whose kernels still run, or processes that were left over.",
         remedies=(
-            Remedy(
-                summary="see which processes hold GPU memory, also those that nvidia-smi does not list",
-                commands=(
-                    "nvidia-smi --query-compute-apps=pid,used_memory,process_name --format=csv",
-                    "sudo fuser -v /dev/nvidia*",
-                ),
-                needs_root=True,
-                prediction="in a container nvidia-smi lists no processes: look on the host",
-            ),
-            Remedy(
-                summary="end those that are not wanted any more, gently first",
-                commands=("kill PID",),
-                risk=Risk.DISRUPTIVE,
-                prediction="their memory is free as soon as they are gone; kill -9 only where that does not help",
-            ),
+            _SEE_HOLDERS,
+            _END_THEM,
             Remedy(
                 summary="or use another GPU, or take less",
                 prediction="CUDA_VISIBLE_DEVICES chooses the GPU; vLLM takes --gpu-memory-utilization, JAX"
@@ -90,6 +96,48 @@ def gpu_memory_is_free_for_the_program(messages: Messages) -> Iterator[Finding]:
             ),
         ),
         explains=frozenset({"llama-model-does-not-fit", "llama-layers-on-cpu", "llama-server-unhealthy"}),
+    )
+
+
+@check("gpu-memory-held", area="environment")
+def the_processes_account_for_the_memory(
+    smi: SmiReport, messages: Messages | Unknown, surroundings: Surroundings
+) -> Iterator[Finding]:
+    """nvidia-smi lists the processes that hold its GPUs' memory."""
+    if surroundings.container or surroundings.wsl:
+        raise NotApplicable("nvidia-smi lists no processes in a container, nor under WSL")
+    if not smi.whole or smi.header is None:
+        raise Unknown("the end of nvidia-smi's table is not there")
+    for gpu in smi.gpus:
+        if _nobody_holds(gpu, smi.processes):
+            yield _left_over(gpu, messages)
+
+
+_NOBODY = ("[Not Found]", "Unknown Error", "(null)", "[Insufficient Permissions]")
+"""What stands where the name of a process does not: it is gone, or of another namespace."""
+
+
+def _nobody_holds(gpu: SmiGpu, processes: Sequence[SmiProcess]) -> bool:
+    """Whether much of a GPU's memory is in use, and the processes that are listed with a name do not hold it."""
+    if gpu.memory_used is None or not gpu.memory_total:
+        return False
+    named = sum(one.memory for one in processes if one.gpu == gpu.index and one.name not in _NOBODY)
+    return gpu.memory_used - named > 0.4 * gpu.memory_total
+
+
+def _left_over(gpu: SmiGpu, messages: Messages | Unknown) -> Finding:
+    short = isinstance(messages, Messages) and messages.named("memory-exhausted")
+    counted = isinstance(messages, Messages) and messages.named("torch-oom", "torch-oom-old", "vllm-memory-not-free")
+    return Finding(
+        id="gpu-memory-held",
+        severity=Severity.ERROR if short and not counted else Severity.WARNING,
+        confidence=Confidence.LIKELY,
+        kind=FindingClass.ENVIRONMENT,
+        title=f"{gpu.memory_used} of {gpu.memory_total} MiB of GPU {gpu.index} are in use, and nvidia-smi lists no"
+        " process that holds them",
+        detail="A process that is left over, or one in a container or of another user, holds them.",
+        evidence=(Evidence(source="nvidia-smi", excerpt=f"{gpu.memory_used}MiB / {gpu.memory_total}MiB"),),
+        remedies=(_SEE_HOLDERS, _END_THEM),
     )
 
 

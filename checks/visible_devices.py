@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from nvdiag.checks import _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages, Said
-from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Remedy
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Remedy, Risk
 from nvdiag.model.unknown import NotApplicable
 
 _SET = ("visible-devices-set", "visible-devices-printed", "visible-devices-empty")
@@ -132,6 +132,14 @@ def programs_find_a_cuda_device(messages: Messages) -> Iterator[Finding]:
     )
 
 
+_WATCH = Remedy(
+    summary="let the plug-in's container see all instances: it needs the variable, and to run privileged",
+    commands=("kubectl set env daemonset/NAME -n NAMESPACE NVIDIA_MIG_MONITOR_DEVICES=all",),
+    risk=Risk.DISRUPTIVE,
+    prediction="NVIDIA's own charts set it; the pods restart and name the instances",
+)
+
+
 @check("mig-misconfigured", area="environment")
 def mig_suits_how_gpus_are_addressed(messages: Messages) -> Iterator[Finding]:
     """MIG mode and its instances suit how programs address the GPU."""
@@ -141,14 +149,18 @@ def mig_suits_how_gpus_are_addressed(messages: Messages) -> Iterator[Finding]:
     if not said and not (named and absent):
         raise NotApplicable("no message in the text tells of it")
     beside: tuple[Evidence, ...] = _said.evidence((*named, *absent))
+    unwatched = bool(said) and all(one.message.name == "mig-may-not-be-watched" for one in said)
     yield _said.finding(
         said or named,
         "mig-misconfigured",
         confidence=None if said else Confidence.LIKELY,
         title="" if said else "CUDA_VISIBLE_DEVICES names a MIG instance, and CUDA does not find it",
         kind=FindingClass.CONFIGURATION,
-        detail="Instances, and their identifiers, are gone after a reboot or a reset unless something makes them anew.",
+        detail="An instance's figures are open only to who holds MIG's monitor capability."
+        if unwatched
+        else "Instances, and their identifiers, are gone after a reboot or a reset unless something makes them anew.",
         remedies=(
+            *((_WATCH,) if unwatched else ()),
             Remedy(
                 summary="see the mode, the instances and their identifiers",
                 commands=(

@@ -310,3 +310,21 @@ def test_redacting_any_document_again_changes_nothing(document: dict[str, Any]) 
 @settings(deadline=500, max_examples=100)
 def test_redaction_of_any_text_is_quick(text: str) -> None:
     clean(text * 10)
+
+
+def test_people_whose_processes_hold_the_gpu_are_not_named() -> None:
+    row = {
+        "pid": 7,
+        "comm": "python3",
+        "uid": 1000,
+        "user": "lovelace",
+        "cgroup": "0::/system.slice/jupyter-lovelace.service",
+    }
+    system = {"pid": 8, "comm": "gdm-x", "uid": 120, "user": "gdm", "cgroup": "0::/system.slice/gdm.service"}
+    document = {"nvdiag_snapshot": 1, "probes": {"holders": {"processes": [row, system], "supposed": []}}}
+    clean = redacted(document, HOST)
+    assert "lovelace" not in json.dumps(clean)
+    assert clean["probes"]["holders"]["processes"][0]["user"] == "user1"
+    assert clean["probes"]["holders"]["processes"][0]["cgroup"] == "0::/system.slice/jupyter-user1.service"
+    assert clean["probes"]["holders"]["processes"][1] == system
+    assert redacted(clean, HOST) == clean

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 
 from nvdiag.facts.log_lines import bare
 from nvdiag.facts.present_log import PresentLog
+from nvdiag.facts.wrapped import whole_lines
 from nvdiag.host import Host
 from nvdiag.knowledge.kernel_messages import kernel_messages
 from nvdiag.knowledge.messages import LONGEST_LINE, Message, messages
@@ -68,7 +69,9 @@ class Messages:
         sources = [source for source, _ in texts]
         if texts:
             joined = "\n".join(text for _, text in texts)
-            found += [replace(said, source=sources[bisect_right(ends, said.line)]) for said in messages_in(joined, "")]
+            heard = [*messages_in(joined, "")]
+            heard += _of_broken_lines(joined.split("\n"), {(one.message.name, one.line) for one in heard})
+            found += [replace(said, source=sources[bisect_right(ends, said.line)]) for said in heard]
         if isinstance(log, PresentLog):
             found += [replace(said, line=said.line + (ends[-1] if ends else 0)) for said in _of_log(log)]
             sources.append(log.source)
@@ -102,6 +105,20 @@ def messages_in(text: str, source: str, among: Sequence[Message] = ()) -> Iterat
     for message in among or messages():
         found = (_said(message, searched.lines, index, source) for index in searched.lines_with(message.literals))
         yield from islice((said for said in found if said is not None), _MOST_OF_ONE)
+
+
+_APART = "\n" * 16
+"""More lines than any message has: what is found in one place does not run on into the next."""
+
+
+def _of_broken_lines(lines: Sequence[str], known: Set[tuple[str, int]]) -> Iterator[Said]:
+    """The messages that are there only once broken lines are whole."""
+    whole = [*whole_lines(lines)]
+    among = tuple(message for message in messages() if message.proves)
+    for said in messages_in(_APART.join(text for _, text in whole), "", among) if whole else ():
+        line = whole[said.line // len(_APART)][0]
+        if not any((said.message.name, near) in known for near in range(line, line + 7)):
+            yield replace(said, line=line)
 
 
 class _Text:

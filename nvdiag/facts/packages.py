@@ -12,6 +12,7 @@ from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.versions import DriverRelease
 
 DPKG = ("dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package} ${Version}\\n",
          "*nvidia*", "libcuda1*", "cuda-drivers*", "xserver-xorg-video-nvidia*")  # fmt: skip
@@ -21,11 +22,22 @@ PACMAN = ("pacman", "-Q")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """One installed package; `state` is dpkg's two letters ("ii" is well), "ii" elsewhere."""
+    """One installed package; `state` is dpkg's two letters ("ii" is well, "hi" is held and well), "ii" elsewhere."""
 
     name: str
     version: str
     state: str = "ii"
+
+    @property
+    def installed(self) -> bool:
+        """False for what was removed and has left its configuration, and for what is to be removed."""
+        return self.state[:1] in ("i", "h") and self.state[1:2] != "c"
+
+    @property
+    def release(self) -> DriverRelease | None:
+        """The driver's release that its version begins with, after the epoch; None for another kind of version."""
+        found = re.match(r"(?:\d{1,4}:)?(\d{3,4}(?:\.\d{1,4}){1,2})(?![.\d])", self.version)
+        return DriverRelease.or_none(found[1]) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +63,21 @@ class DriverPackages:
 
     def matching(self, pattern: str) -> tuple[str, ...]:
         """The names of installed packages that match a regular expression from start to end."""
-        return tuple(one.name for one in self.packages if re.fullmatch(pattern, one.name) and one.state.startswith("i"))
+        return tuple(one.name for one in self.packages if re.fullmatch(pattern, one.name) and one.installed)
+
+    def of_release(self, release: DriverRelease) -> tuple[Package, ...]:
+        """The installed packages of one release of the driver, each name once."""
+        fits = {one.name: one for one in self.packages if one.installed and one.release == release}
+        return tuple(fits.values())
 
 
 def _something_to_repair(
     modules: KernelModules, libraries: DriverLibraries | Unknown, following: NextBootModule | Unknown
 ) -> bool:
-    """Whether a remedy could need a package's name: a module or a library is missing, or the next boot's is wrong.
-
-    A mere reboot or reload needs none.
-    """
+    """Whether a remedy could need a package's name: something is missing, or not all is one release."""
     if modules.nvidia is None or isinstance(libraries, Unknown) or len(libraries.taken) < 2:
+        return True
+    if any(copy.release not in (None, modules.nvidia.release) for copy in libraries.taken):
         return True
     if isinstance(following, Unknown):
         return False

@@ -21,6 +21,9 @@ BASE_SECONDS = 10.0
 SECONDS_PER_FURTHER_GPU = 3.0
 """Eight GPUs without persistence mode were seen to take over 25 seconds to initialise."""
 
+_NO_DRIVER = frozenset({"holders"})
+"""Probes that call nothing of the driver's: what keeps them waiting is no trouble of its."""
+
 
 @dataclass(frozen=True, slots=True)
 class DriverReach:
@@ -113,7 +116,8 @@ class ProbeTroubles:
     @classmethod
     def collect(cls, host: Host, probes: Probes, gpus: PciGpus | Unknown) -> ProbeTroubles:
         found, heard = [], False
-        for name in (*probes.names, *(name for name in host.recorded("probes") if name not in probes.names)):
+        recorded = (name for name in host.recorded("probes") if name not in probes.names and name not in _NO_DRIVER)
+        for name in (*probes.names, *recorded):
             try:
                 document = host.probe(name)
             except Unknown:

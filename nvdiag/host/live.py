@@ -10,15 +10,20 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from nvdiag.host import children, environment
+from nvdiag.host import children, environment, logs
 from nvdiag.host.base import DMESG, JOURNAL, Host, Json, NotRecorded
 from nvdiag.model.diagnosis import Source
 
 MAX_FILE = 2 * 1024 * 1024
-"""Bytes. A longer file is refused as too large; in a file that is searched, a longer line is cut in two."""
+"""Bytes. A longer file is refused as too large; in a file that is searched, a longer line is cut in two.
+
+Of a longer log the end is read."""
 
 COMMAND_SECONDS = 5.0
 """How long a helper command may take, within the run's deadline."""
+
+PATIENCE = {"holders": 5.0}
+"""How long a probe is waited for that calls no vendor's code, within the run's deadline."""
 
 FIRST_SECONDS = 10.0
 """The run's deadline until `begin` gives one."""
@@ -90,6 +95,8 @@ class LiveHost(Host):
     def _file(self, path: str) -> Json:
         if path.startswith(DRIVER_FILES):
             return self._of_driver("files", path)
+        if path.startswith(logs.FOLDER):
+            return logs.read_log(path, MAX_FILE)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -173,7 +180,8 @@ class LiveHost(Host):
     def _probe(self, name: str) -> dict[str, Json]:
         if name not in self._probes:
             self._probes[name] = Probing(name)
-        return self._probes[name].answer(self._until)
+        until = min(self._until, time.monotonic() + PATIENCE[name]) if name in PATIENCE else self._until
+        return self._probes[name].answer(until)
 
     def _variable(self, name: str) -> Json:
         if not environment.may_read(name):

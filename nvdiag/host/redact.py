@@ -26,6 +26,11 @@ _SERIAL = re.compile(
     r"((?=[A-Z_-]*\d)[A-Z0-9][A-Z0-9_-]{4,31})\b",
     re.I,
 )
+_ASKED = re.compile(
+    r"(?m)(?P<before>^Requested-By: |^\d{4}-\d\d-\d\d [\d:]{8}\|[a-z]{3,8} ?\|(?:[^|\n]{0,200}\|){0,3}?"
+    r"|^User {0,12}: (?P<full>[^<\n]{0,100}<))(?P<name>[\w.-]{1,64})(?= \(\d|@|>)"
+)
+"""The user in a package manager's log: of apt, of zypper, of dnf's history, the last with a person's full name."""
 _HOME = re.compile(r"(/(?:homes?|[Uu]sers)/)([^/\s:;,\"'`()<>|&*$\[\]{}\\\x00]+)")
 _VERSION_BEFORE = re.compile(
     r"(?:version\W{0,4}|\bV|[=~<>!]=\s?|cu(?:\d\d|blas|dnn|fft|rand|solver|sparse)\S{0,9}\s+)$", re.I
@@ -54,6 +59,7 @@ class Redactor:
     def __init__(self, host_name: str) -> None:
         self._stand_ins: dict[tuple[str, str], str] = {}
         self._counts: dict[str, int] = {}
+        self._people: re.Pattern[str] | None = None
         names = {host_name, host_name.partition(".")[0]}
         self._names = [
             re.compile(rf"(?<![\w\-]){re.escape(name)}(?![\w\-])", re.I)
@@ -63,6 +69,7 @@ class Redactor:
 
     def document(self, snapshot: dict[str, Json]) -> dict[str, Json]:
         """A redacted copy of a snapshot, keys and values alike."""
+        self._people = _any_of(_users(snapshot))
         result: dict[str, Json] = self._value(snapshot)
         return result
 
@@ -75,9 +82,12 @@ class Redactor:
         )
         text = _IPV4.sub(self._ipv4(text), text)
         text = _SERIAL.sub(lambda found: found[1] + self._of("serial", found[2], "{:010d}"), text)
+        text = _ASKED.sub(self._asked, text)
         text = _HOME.sub(self._home, text)
         for name in self._names:
             text = name.sub("host1", text)
+        if self._people:
+            text = self._people.sub(lambda found: self._of("user", found[0], "user{}"), text)
         return text
 
     def _value(self, value: Json, key: str = "") -> Json:
@@ -110,6 +120,12 @@ class Redactor:
         )
         return next(known, None) or self._of("uuid", secret, "00000000-0000-4000-8000-{:012x}")
 
+    def _asked(self, found: re.Match[str]) -> str:
+        if found["name"] == "root" and found["full"] in (None, "root <"):
+            return found[0]
+        before = "User           : <" if found["full"] is not None else found["before"]
+        return before + ("root" if found["name"] == "root" else self._of("user", found["name"], "user{}"))
+
     def _home(self, found: re.Match[str]) -> str:
         name = found[2].rstrip(".")
         if not name or name in _NOT_PEOPLE:
@@ -140,6 +156,27 @@ class Redactor:
             return self._of("ipv4", found[0], "192.0.2.{}")
 
         return replaced
+
+
+_FIRST_PERSON = 1000
+"""User ids below it are the system's own (login.defs(5), UID_MIN): their names are those of services."""
+
+
+def _users(snapshot: dict[str, Json]) -> list[str]:
+    """The people whose processes the walk over /proc has recorded; units and containers may be called after them."""
+    probes = snapshot.get("probes")
+    document = probes.get("holders") if isinstance(probes, dict) else None
+    lists = [document.get(name) for name in ("processes", "supposed")] if isinstance(document, dict) else []
+    rows = [row for rows in lists if isinstance(rows, list) for row in rows if isinstance(row, dict)]
+    people = [row.get("user") for row in rows if isinstance(row.get("uid"), int) and row["uid"] >= _FIRST_PERSON]
+    return [name for name in people if isinstance(name, str) and len(name) > 1 and name.lower() not in _NOT_NAMES]
+
+
+def _any_of(names: list[str]) -> re.Pattern[str] | None:
+    if not names:
+        return None
+    longest_first = sorted(set(names), key=lambda name: (-len(name), name))
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
 
 
 def redacted(snapshot: dict[str, Json], host_name: str) -> dict[str, Json]:

@@ -27,6 +27,7 @@ PROBES = {
     "nodes": "nvdiag.probes.nodes",
     "driver-files": "nvdiag.probes.driver_files",
     "dlopen": "nvdiag.probes.dlopen",
+    "holders": "nvdiag.probes.holders",
 }
 """Probe names and the modules whose `run(arguments, say)` answers. `dlopen libcudart.so.12` carries an argument."""
 

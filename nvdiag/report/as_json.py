@@ -9,6 +9,7 @@ from typing import Any
 from nvdiag import __version__
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.boot import NextBootKernel
+from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, LibraryChoice, LibraryCopy
 from nvdiag.facts.module_files import ModuleFile, ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedModule, VersionFile
@@ -20,8 +21,9 @@ from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.diagnosis import Diagnosis, Part, Ranked
 from nvdiag.model.finding import Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
-from nvdiag.report import told_facts
+from nvdiag.report import timeline, told_facts
 from nvdiag.report.shown import fact
+from nvdiag.report.without_reboot import without_reboot
 
 SCHEMA_VERSION = 1
 Json = Any
@@ -125,6 +127,7 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
                 {"name": one.name, "version": one.version, "state": one.state} for one in packages.packages
             ],
         ),
+        "history": _or_why(fact(facts, DriverHistory), timeline.data),
         **told_facts.told(facts),
     }
 
@@ -193,6 +196,7 @@ def _driver(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "cuda": _or_why(fact(facts, DriverCuda), lambda cuda: {"version": cuda.version.text, "source": cuda.source}),
         "nvml": _or_why(fact(facts, NvmlAnswer), _nvml),
         "libcuda": _or_why(fact(facts, CudaAnswer), _cuda),
+        **without_reboot(facts),
     }
 
 

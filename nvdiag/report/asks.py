@@ -16,6 +16,25 @@ _START = frozenset(
 """What is in question where a text says nothing that nvdiag knows."""
 
 
+_START_ABOVE = frozenset(
+    {
+        "framework-cpu-only", "framework-cuda-mismatch", "driver-too-old-for-cuda", "uvm-not-loaded", "libcuda-missing",
+        "visible-devices-invalid", "no-cuda-device",
+    }
+)  # fmt: skip
+"""The same where nvidia-smi's table shows that the driver itself answers."""
+
+_WORKS = "smi-works"
+_CONTEXT = frozenset(
+    {
+        _WORKS, "visible-devices-set", "visible-devices-printed", "override-set", "llama-fit-succeeded",
+        "llama-cuda-backend", "llama-cuda-devices", "llama-device-memory", "ollama-device-memory", "tf-memory-at-start",
+        "llama-some-layers-offloaded", "gridd-license-acquired", "engine-shows-container",
+    }
+)  # fmt: skip
+"""Messages that tell of the surroundings, or of what went well: by themselves they are a sign of nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A command whose output would decide, and between which findings."""
@@ -44,24 +63,28 @@ def question(diagnosis: Diagnosis) -> Question | None:
     tables = [part.facts for part in diagnosis.parts] or [diagnosis.facts]
     suspected = tuple(dict.fromkeys(identifier for facts in tables for identifier in _suspected(facts)))
     possible = tuple(ranked.finding.id for ranked in diagnosis.findings)
-    wanted = frozenset(suspected) | frozenset(possible) or _START
-    return Question(suspected, tuple(_asks(wanted, _seen(tables))))
+    seen = _seen(tables)
+    start = _START_ABOVE if _WORKS in seen else _START
+    wanted = frozenset(suspected) | frozenset(possible) or start
+    return Question(suspected, tuple(_asks(wanted, seen)))
 
 
 def _suspected(facts: Mapping[type[object], object]) -> Iterator[str]:
     messages = facts.get(Messages)
     if isinstance(messages, Messages):
         for one in messages.said:
-            yield from one.message.suggests
+            if one.message.name not in _CONTEXT and not one.message.name.startswith("shell-"):
+                yield from one.message.suggests
 
 
 def _seen(tables: list[Mapping[type[object], object]]) -> tuple[str, ...]:
-    """The sources of the texts, which are the commands that printed them."""
+    """The sources of the texts, which are the commands that printed them; nvidia-smi's table is known without it."""
     found: list[str] = []
     for facts in tables:
         messages = facts.get(Messages)
         if isinstance(messages, Messages):
             found += messages.sources
+            found += [_WORKS, "nvidia-smi"] if messages.named(_WORKS) else []
     return tuple(found)
 
 

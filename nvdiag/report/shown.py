@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.boot import NextBootKernel
+from nvdiag.facts.history import DriverHistory
+from nvdiag.facts.holders import ModuleHolders
 from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.messages import Messages
@@ -19,13 +21,14 @@ from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
 from nvdiag.facts.toolkits import Toolkits
+from nvdiag.facts.update_guards import UpdateGuards
 from nvdiag.model.unknown import Unknown
 
 SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, LoadedDriver, VersionFile,
     NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
-    KernelLog,
+    KernelLog, DriverHistory, ModuleHolders, UpdateGuards,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from nvdiag.facts.system import Distribution, RunningKernel
 from nvdiag.model.diagnosis import Diagnosis, Ranked, Status, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Remedy, Severity
 from nvdiag.model.text import listed
+from nvdiag.report import timeline
 from nvdiag.report.asks import question
 from nvdiag.report.printable import printable
 from nvdiag.report.shown import fact
@@ -65,8 +66,12 @@ def _lines(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) ->
             yield Text(line)
     if stack:
         yield Text()
+    history, owner = timeline.lines(diagnosis), timeline.belongs_to(diagnosis)
+    if owner is None and history:
+        yield from _timeline(history, "", look)
+        yield Text()
     for ranked in diagnosis.findings:
-        yield from _finding(ranked, look)
+        yield from _finding(ranked, look, history if ranked.finding.key == owner else ())
         yield Text()
     yield from _open_question(diagnosis, look)
     yield from _untold(diagnosis, look)
@@ -126,7 +131,7 @@ def _value(text: Text, row: Row, look: Look) -> Iterator[Text]:
             yield Text(line, style="dim")
 
 
-def _finding(ranked: Ranked, look: Look) -> Iterator[Text]:
+def _finding(ranked: Ranked, look: Look, history: Sequence[timeline.Line]) -> Iterator[Text]:
     finding = ranked.finding
     indent = "  " if ranked.caused_by else ""
     sure = "" if finding.confidence is Confidence.CERTAIN else f" ({finding.confidence.value})"
@@ -147,6 +152,7 @@ def _finding(ranked: Ranked, look: Look) -> Iterator[Text]:
     if finding.detail:
         for line in _wrapped(printable(finding.detail), f"{indent}  = ", look, hang=" " * (len(indent) + 4)):
             yield Text(line)
+    yield from _timeline(history, indent, look)
     if ranked.caused_by:
         return
     for remedy in finding.remedies:
@@ -171,6 +177,16 @@ def _evidence(one: Evidence, indent: str, look: Look) -> Iterator[Text]:
         yield text
     for line in _wrapped(excerpt, " " * len(arrow), look):
         yield Text(line)
+
+
+def _timeline(history: Sequence[timeline.Line], indent: str, look: Look) -> Iterator[Text]:
+    """What happened when, oldest first."""
+    lead = f"{indent}  since: "
+    for line in history:
+        start = f"{lead}{line.when}  " if line.when else lead
+        for text in _wrapped(printable(line.words), printable(start), look, hang=" " * len(start)):
+            yield Text(text)
+        lead = " " * len(lead)
 
 
 def _remedy(remedy: Remedy, indent: str, look: Look) -> Iterator[Text]:

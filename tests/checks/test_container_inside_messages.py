@@ -42,6 +42,13 @@ MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML lib
         f"$ docker run --rm -it trainer:2 python /app/train.py\n{TORCH}",
         f"root@0f9e8d7c6b5a:/app# python train.py\n{TORCH}",
         f"$ singularity exec trainer.sif python train.py\n{TORCH}",
+        f"$ docker run --rm --gpus all -it trainer:2 python /app/train.py\n{TORCH}",
+        f"$ docker run --runtime=nvidia trainer:2\n{TORCH}",
+        "$ docker run --gpus all trainer:2 ./serve\n./serve: error while loading shared libraries: libcuda.so.1: cannot"
+        " open shared object file: No such file or directory",
+        f"Creating trainer_app_run ... done\n{TORCH}",
+        f" ✔ Container trainer-app-1  Started\nAttaching to app-1\n{TORCH}",
+        f"$ kubectl -n ml logs trainer-7d9\n{TORCH}",
         " => ERROR [6/9] RUN python3 setup.py install\n#10 4.211 ImportError: libcuda.so.1: cannot open shared"
         " object file",
     ],
@@ -56,10 +63,9 @@ def test_a_container_without_the_drivers_libraries_is_told(text: str) -> None:
     "text",
     [
         TORCH,
+        f"{TORCH}\n$ docker run --rm --gpus all trainer:2 nvidia-smi",
         "bash: nvidia-smi: command not found",
         "user@workstation:~$ nvidia-smi\nbash: nvidia-smi: command not found",
-        f"$ docker run --rm --gpus all -it trainer:2 python /app/train.py\n{TORCH}",
-        f"$ docker run --runtime=nvidia trainer:2\n{TORCH}",
         f"$ apptainer exec --nv trainer.sif python train.py\n{TORCH}",
         "$ docker run -e NVIDIA_VISIBLE_DEVICES=all trainer:2\nnvidia-container-cli: initialization error: load library"
         " failed: libnvidia-ml.so.1: cannot open shared object file: no such file or directory: unknown.",

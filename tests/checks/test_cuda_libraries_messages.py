@@ -228,6 +228,8 @@ def test_where_all_libraries_are_missing_cudnn_is_one_of_them() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "CUDA_SETUP: WARNING! libcudart.so not found in any environmental path. Searching in backup paths...\nCUDA"
+        " SETUP: CUDA runtime path found: /usr/local/cuda/lib64/libcudart.so.11.0",
         "ImportError: libcublas.so.12:",
         "ldconfig: /lib/i386-linux-gnu/libcuda.so.1: wrong ELF class: ELFCLASS32",
         "/sbin/ldconfig.real: /usr/lib/wsl/lib/libcuda.so.1 is not a symbolic link",

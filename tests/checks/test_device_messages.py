@@ -291,13 +291,27 @@ def test_words_tell_of_a_suspend_too(words: str) -> None:
     assert ids(saying(f"{words}\n{TORCH_999}")) == ["uvm-broken-after-suspend"]
 
 
+def test_a_table_of_nvidia_smi_beside_error_999_speaks_for_uvm() -> None:
+    table = "| NVIDIA-SMI 550.90.07              Driver Version: 550.90.07      CUDA Version: 12.4     |"
+    assert ids(saying(f"{table}\n{TORCH_999}")) == ["uvm-not-loaded"]
+    assert ids(saying(f"$ docker exec -it trainer python a.py\n{TORCH_999}")) == ["uvm-not-loaded"]
+
+
 def test_resuming_a_training_run_is_no_suspend() -> None:
     assert ids(saying("after resuming from checkpoint:\n" + TORCH_999)) == ["uvm-not-loaded"]
 
 
-def test_error_46_in_exclusive_mode_is_certain() -> None:
-    text = "    Compute Mode   : Exclusive_Process\nCUDA error: CUDA-capable device(s) is/are busy or unavailable"
-    finding = first(saying(text))
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "    Compute Mode   : Exclusive_Process",
+        "| N/A   35C    P0    63W / 235W |     74MiB / 11439MiB |      0%   E. Process |",
+        "| 57%   79C    P0    N/A /  N/A |    362MiB /  6143MiB |     N/A    E. Thread |",
+        "0, Exclusive_Process",
+    ],
+)
+def test_error_46_in_exclusive_mode_is_certain(mode: str) -> None:
+    finding = first(saying(f"{mode}\nCUDA error: CUDA-capable device(s) is/are busy or unavailable"))
     assert (finding.id, finding.confidence) == ("compute-mode-restricted", Confidence.CERTAIN)
 
 

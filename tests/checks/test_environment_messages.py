@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nvdiag.model.finding import Confidence
+from nvdiag.host.paste import PasteHost, hosts_of
+from nvdiag.model.finding import Confidence, Severity
 from tests.checks.diagnosing import first, ids
 from tests.checks.pasting import saying
 
@@ -81,6 +82,9 @@ FIRST = {
         "misc/ibvwrap.cc:252 NCCL WARN Call to ibv_modify_qp failed with error Connection timed out errno 110",
         "NCCL WARN Call to ibv_reg_mr failed with error Cannot allocate memory",
         "NCCL WARN NET/IB : Got completion with error 12, opcode 1, len 32600, vendor err 129",
+        "include/shm.h:27 NCCL WARN Call to shm_open failed : Permission denied\ninclude/shm.h:48 NCCL WARN Error while"
+        " creating shared memory segment nccl-shm-recv-1-0-3-0 (size 4460544)",
+        "misc/shmutils.cc:90 NCCL WARN Error while attaching to shared memory segment /dev/shm/nccl-a1b2c3 (size 0)",
         "NCCL WARN socketStartConnect: Connect to 10.0.0.2<41371> failed : No route to host",
         "kernel: nvidia 0000:41:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0015]\n[Rank 0] Watchdog caught"
         " collective operation timeout: WorkNCCL(SeqNum=1)",
@@ -93,6 +97,8 @@ FIRST = {
         "NCCL WARN Error while creating shared memory segment /dev/shm/nccl-abc (size 9637888)\nRuntimeError: NCCL"
         " error, unhandled system error, NCCL version 2.18.1",
         "NCCL WARN Call to posix_fallocate failed : No space left on device",
+        "NCCL WARN Error while creating shared memory segment /dev/shm/nccl-abc (size 9637888)\nNCCL WARN Error while"
+        " creating shared memory segment /dev/shm/nccl-abd (size 9637888), error: No space left on device (28)",
         "NOTE: The SHMEM allocation limit is set to the default of 64MB.  This may be\n   insufficient for PyTorch.\n"
         "RuntimeError: NCCL error, unhandled system error, NCCL version 2.12.9",
     ),
@@ -116,6 +122,8 @@ FIRST = {
         "ValueError: Free memory on device (3.25/23.43 GiB) on startup is less than desired GPU memory utilization"
         " (0.9, 21.09 GiB). Decrease GPU memory utilization",
         "failed call to cuDevicePrimaryCtxRetain: CUDA_ERROR_OUT_OF_MEMORY: out of memory; total memory reported: 1",
+        "jcuda.CudaException: CUDA_ERROR_OUT_OF_MEMORY\n    at jcuda.driver.JCudaDriver.checkResult(A.java:33)\n"
+        "    at jcuda.driver.JCudaDriver.cuCtxCreate(JCudaDriver.java:151)",
         "pciBusID: 0000:01:00.0\ntotalMemory: 10.92GiB freeMemory: 166.94MiB\nCUDA_ERROR_OUT_OF_MEMORY",
         "ggml_cuda_init: found 1 CUDA devices (Total VRAM: 24123 MiB):\nusing device CUDA0 (NVIDIA GeForce RTX 3090)"
         " (0000:01:00.0) - 1210 MiB free\nallocating 13542.00 MiB on device 0: cudaMalloc failed: out of memory",
@@ -128,6 +136,8 @@ FIRST = {
         "ERROR: ld.so: object '/usr/lib/libnccl.so.2' from LD_PRELOAD cannot be preloaded: ignored.",
     ),
     "mig-misconfigured": (
+        "error starting plugins: error visiting devices: error visiting device: error getting device memory info:"
+        " Insufficient Permissions",
         "$ sudo nvidia-smi mig -lgi\nNo MIG-enabled devices found.",
         "Warning: MIG mode is in pending enable state for GPU 00000000:07:00.0:In use by another client",
         "ValueError: invalid literal for int() with base 10: 'MIG-11112222-3333-5444-8555-666677778888'",
@@ -177,3 +187,45 @@ def test_what_the_words_single_out_stands_first(identifier: str, text: str) -> N
 )
 def test_words_that_prove_nothing_of_the_environment_claim_nothing(text: str) -> None:
     assert set(ids(saying(text))) & set(FIRST) == set()
+
+
+TABLE = """\
+| NVIDIA-SMI 550.90.07              Driver Version: 550.90.07      CUDA Version: 12.4     |
+|-----------------------------------------+------------------------+----------------------+
+|   0  NVIDIA GeForce RTX 4090        On  |   00000000:01:00.0  On |                  Off |
+| 30%   33C    P8             29W /  450W | {used:>7}MiB /  24564MiB |      0%      Default |
++-----------------------------------------------------------------------------------------+
+| Processes:                                                                              |
+|  GPU   GI   CI        PID   Type   Process name                              GPU Memory |
+|=========================================================================================|
+{processes}
++-----------------------------------------------------------------------------------------+
+"""
+NONE = "|  No running processes found                                                             |"
+ONE = "|    0   N/A  N/A      4711      C   {name:<40}   18200MiB |"
+
+
+def smi(used: int, processes: str = NONE) -> PasteHost:
+    return hosts_of(f"$ nvidia-smi\n{TABLE.format(used=used, processes=processes)}".encode(), "text")[0]
+
+
+@pytest.mark.parametrize("processes", [NONE, ONE.format(name="[Not Found]")])
+def test_memory_that_no_listed_process_holds_is_told_of(processes: str) -> None:
+    found = first(smi(18400, processes))
+    assert (found.id, found.severity) == ("gpu-memory-held", Severity.WARNING)
+    assert "18400 of 24564 MiB" in found.title
+
+
+def test_memory_that_no_listed_process_holds_is_an_error_where_a_program_ran_out_of_it() -> None:
+    text = f"$ nvidia-smi\n{TABLE.format(used=23900, processes=NONE)}$ ./run\nCUDA error: out of memory\n"
+    assert first(hosts_of(text.encode(), "text")[0]).severity is Severity.ERROR
+
+
+@pytest.mark.parametrize("host", [smi(812), smi(18400, ONE.format(name="python3"))])
+def test_memory_that_is_accounted_for_is_no_finding(host: PasteHost) -> None:
+    assert ids(host) == []
+
+
+def test_a_container_lists_no_processes_and_that_means_nothing() -> None:
+    text = f"root@3f1c0ab29d7e:/# nvidia-smi\n{TABLE.format(used=18400, processes=NONE)}"
+    assert ids(hosts_of(text.encode(), "text")[0]) == []

@@ -51,6 +51,8 @@ False
 )
 
 NO_CPU_ONLY = (
+    "Unable to initialize backend 'rocm': module 'jaxlib.xla_extension' has no attribute 'GpuAllocatorConfig'\nUnable"
+    " to initialize backend 'tpu': INTERNAL: Failed to open libtpu.so: libtpu.so: cannot open shared object file",
     ">>> torch.cuda.is_available()\nFalse",
     "No CUDA runtime is found, using CUDA_HOME='/usr/local/cuda'",
     "This TensorFlow binary is optimized to use available CPU instructions in performance-critical operations.",

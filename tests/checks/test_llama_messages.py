@@ -35,6 +35,9 @@ FIRST = {
         "ggml_cuda_init: found 1 CUDA devices:\n  Device 0: NVIDIA GeForce RTX 3060, compute capability 8.6, VMM:"
         " yes\nload_tensors: offloaded 0/33 layers to GPU",
         "llm_load_tensors: offloaded 0/41 layers to GPU",
+        "llm_load_tensors: using CUDA for GPU acceleration\nllm_load_tensors: offloaded 2/41 layers to GPU",
+        "$ ollama ps\nllama3.1:8b    42182419e950    6.2 GB    100% CPU     4 minutes from now\n$ nvidia-smi\n"
+        "| NVIDIA-SMI 550.90.07              Driver Version: 550.90.07      CUDA Version: 12.4     |",
     ),
     "llama-server-unhealthy": (
         '$ curl localhost:8080/health\n{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}',
@@ -42,6 +45,8 @@ FIRST = {
         "main: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 8080",
         "Error: llama runner process has terminated: exit status 2",
         "Error: could not connect to ollama app, is it running?",
+        "unable to start process: health check timed out after 120s",
+        "llama-server  | error: invalid argument: --n-gpu-layer\nllama-server exited with code 1 (restarting)",
     ),
     "llama-template-broken": (
         "common_chat_templates_init: failed to parse chat template (defaulting to chatml): Expected value expression"
@@ -52,6 +57,9 @@ FIRST = {
         " must be at the beginning.",
         "error: the supplied chat template is not supported: foo.jinja\nnote: llama.cpp was started without --jinja",
         '{"error":{"code":500,"message":"tools param requires --jinja flag","type":"server_error"}}',
+        "jinja2.exceptions.TemplateError: System role not supported",
+        "jinja2.exceptions.UndefinedError: 'list object' has no attribute 'startswith'",
+        "throw new Error(args);\nError: Conversation roles must alternate user/assistant/user/assistant/...",
         "ValueError: Cannot use chat template functions because tokenizer.chat_template is not set and no template",
     ),
 }
@@ -76,6 +84,11 @@ def test_what_the_words_single_out_stands_first(identifier: str, text: str) -> N
         "BLAS = 0",
         "load_tensors: offloaded 33/33 layers to GPU",
         "offloaded 20/33 layers to GPU",
+        'msg="inference compute" library=cuda total="8.0 GiB" available="7.2 GiB"\noffloaded 9/33 layers to GPU',
+        "allocating 2500.00 MiB on device 0: cudaMalloc failed: out of memory\nllama_params_fit: successfully fit"
+        " params to free device memory\nmain: server is listening on http://127.0.0.1:8080",
+        "RuntimeError: CUDA error: invalid argument: 3",
+        "jinja2.exceptions.TemplateNotFound: index.html",
         "Error: model requires more system memory (9.1 GiB) than is available (7.4 GiB)",
         "llama_params_fit: failed to fit params to free device memory: n_gpu_layers already set by user to 99\n"
         "main: server is listening on http://127.0.0.1:8080 - starting the main loop",

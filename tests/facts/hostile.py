@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from nvdiag.host.base import SECTIONS
+from tests.facts.package_log_texts import APT_HISTORY, DNF_RPM, DPKG, INSTALLER, PACMAN, ZYPP
 from tests.facts.sampled import texts
 from tests.scenarios import machines
 
@@ -87,6 +88,16 @@ def documents() -> tuple[str, ...]:
                 "/usr/local/cuda-13.0/bin/nvcc": "",
             },
             libraries={"/opt/c/compat/libcuda.so.580.1.2": 90_000_000},
+        ),
+        machines.ubuntu_dkms("570.169").but(
+            files={
+                "/var/log/apt/history.log": APT_HISTORY,
+                "/var/log/dpkg.log": DPKG,
+                "/var/log/dnf.rpm.log": DNF_RPM,
+                "/var/log/zypp/history": ZYPP,
+                "/var/log/pacman.log": PACMAN,
+                "/var/log/nvidia-installer.log": INSTALLER,
+            }
         ),
     )
     return tuple(json.dumps(tree.snapshot().document) for tree in trees)

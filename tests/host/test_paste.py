@@ -50,6 +50,28 @@ def host_of(text: str) -> PasteHost:
         "Output of `nvidia-smi`:",
         "nvidia-smi output:",
         "1. nvidia-smi",
+        "!nvidia-smi",
+        "In [3]: !nvidia-smi",
+        "[12:01:33] me@box:~$ nvidia-smi",
+        "me@box ~/src (main)> nvidia-smi",
+        "me@box:~$nvidia-smi",
+        "DOMAIN\\me@box:~$ nvidia-smi",
+        "I have no name!@3f1c0ab29d7e:/$ nvidia-smi",
+        "\u2514\u2500$ nvidia-smi",
+        "\u2570\u2500\u27a4  nvidia-smi",
+        "~/src on main \u276f nvidia-smi",
+        "(base) \u279c  ~ git:(main) \u2717 nvidia-smi",
+        "box% nvidia-smi",
+        "box:~ # nvidia-smi",
+        "mycontainer:/app$ nvidia-smi",
+        "(venv) PS C:\\ai> nvidia-smi",
+        "(base) C:\\ai>nvidia-smi.exe",
+        "PS /home/me> nvidia-smi",
+        "+ nvidia-smi",
+        "`$ nvidia-smi`",
+        "$ sudo -u me nvidia-smi",
+        "$ watch -n 1 nvidia-smi",
+        "$ /usr/bin/nvidia-smi",
     ],
 )
 def test_a_command_is_known_with_and_without_a_prompt(line: str) -> None:
@@ -71,6 +93,12 @@ def test_a_command_is_known_with_and_without_a_prompt(line: str) -> None:
         "which version do you have?",
         "make: *** [Makefile:434: ggml-cuda.o] Error 127",
         "100% done",
+        "nvidia-smi -q shows nothing wrong",
+        "lsmod | grep nvidia prints nothing",
+        "modprobe nvidia does not help",
+        "lrwxrwxrwx 1 root root 28 Jan  1 10:00 nvidia-smi -> /etc/alternatives/nvidia-smi",
+        "/usr/bin/nvidia-smi",
+        "#nvidia-smi",
     ],
 )
 def test_prose_and_output_are_no_commands(line: str) -> None:
@@ -108,6 +136,74 @@ def test_a_command_line_goes_on_after_a_backslash() -> None:
 )
 def test_a_line_is_stripped_of_what_the_way_here_did_to_it(given_bytes: bytes, line: str) -> None:
     assert lines_of(given_bytes)[0] == line
+
+
+@pytest.mark.parametrize(
+    ("given_text", "lines"),
+    [
+        ("one<br>two<br/>three", ["one", "two", "three"]),
+        ("|&nbsp;&nbsp;0&nbsp; RTX", ["|  0  RTX"]),
+        ("docker run \u2013gpus all image", ["docker run --gpus all image"]),
+        ("gpu\u2011operator", ["gpu-operator"]),
+        ("2024-01-08T03:55:57.123456789Z words", ["words"]),
+        ("app-1  | a\napp-1  | b\napp-1  | | c |", ["a", "b", "| c |"]),
+        ("driver | 550\ncuda   | 12.4\ngpus   | 2", ["driver | 550", "cuda   | 12.4", "gpus   | 2"]),
+        ("see:\n\n    ii  one\n      deeper\n\nend", ["see:", "", "ii  one", "  deeper", "", "end"]),
+        ("01:00.0 GPU\n\tSubsystem: x\n\tKernel", ["01:00.0 GPU", "\tSubsystem: x", "\tKernel"]),
+        ("a\n\nb\n\nc\n\nd\n\ne\n\nf\n\n", ["a", "b", "c", "d", "e", "f", ""]),
+        ("a\n\nb\n\nc", ["a", "", "b", "", "c"]),
+    ],
+)
+def test_lines_are_what_stood_on_the_terminal(given_text: str, lines: list[str]) -> None:
+    assert lines_of(given_text.encode()) == lines
+
+
+def test_the_question_for_a_password_is_no_output() -> None:
+    host = host_of("me@box:~$ sudo lsmod | grep nvidia\n[sudo] password for me:\nme@box:~$ ls\n")
+    assert host.run("lsmod").stdout == ""
+
+
+def test_details_of_a_device_are_its_own_without_their_indentation() -> None:
+    host = host_of(
+        "01:00.0 VGA compatible controller: NVIDIA Corporation X [10de:2684] (rev a1)\nSubsystem: Y\n"
+        "Kernel driver in use: nouveau\nKernel modules: nouveau\n"
+    )
+    assert host.link("/sys/bus/pci/devices/0000:01:00.0/driver") == "../../../bus/pci/drivers/nouveau"
+
+
+FAILED = "Failed to initialize NVML: Driver/library version mismatch\n"
+
+
+@pytest.mark.parametrize("before", ["ssh node7", "srun --gres=gpu:1", "watch -n1", "sudo -u me"])
+def test_nvidia_smi_fails_also_where_something_else_runs_it(before: str) -> None:
+    assert host_of(f"$ {before} nvidia-smi\n{FAILED}").run("nvidia-smi").exit == 18
+
+
+def test_what_nvidia_smi_says_in_a_container_is_no_answer_of_the_host() -> None:
+    host = host_of(f"$ nvidia-smi\n{TABLE}\n$ docker exec -it x nvidia-smi\n{FAILED}")
+    assert host.run("nvidia-smi").exit == 0
+    assert any("mismatch" in text for _, text in host.texts())
+
+
+def test_what_a_reboot_has_cured_is_history() -> None:
+    host = host_of(f"$ nvidia-smi\n{FAILED}$ sudo reboot\n$ nvidia-smi\n{TABLE}\n")
+    assert "550.90.07" in host.run("nvidia-smi").stdout
+    assert not any("mismatch" in text for _, text in host.texts())
+    assert any("mismatch" in text for _, text in host.earlier_texts())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"$ nvidia-smi\n{TABLE}\n$ sudo reboot\n$ nvidia-smi\n{FAILED}",
+        f"$ nvidia-smi\n{FAILED}\nlast week it was:\n$ nvidia-smi\n{TABLE}\n",
+    ],
+    ids=["worked-before", "no-restart"],
+)
+def test_what_fails_now_or_may_fail_still_is_no_history(text: str) -> None:
+    hosts = hosts_of(text.encode(), "text")
+    assert len(hosts) == 2
+    assert any("mismatch" in words for host in hosts for _, words in host.texts())
 
 
 def test_rsyslogs_joined_lines_are_lines_again() -> None:

@@ -40,6 +40,13 @@ def test_a_text_without_any_known_word_asks_for_the_usual_start() -> None:
     assert found.asks
 
 
+def test_a_table_of_nvidia_smi_alone_asks_for_what_stands_above_the_driver() -> None:
+    found = asked("| NVIDIA-SMI 550.90.07              Driver Version: 550.90.07      CUDA Version: 12.4     |")
+    assert found.suspected == ()
+    assert "collect_env" in found.asks[0].command
+    assert not any(one.command.startswith(("nvidia-smi", "lspci", "docker")) for one in found.asks)
+
+
 def test_where_a_cause_is_claimed_nothing_is_asked() -> None:
     assert (
         question(diagnosed(pasted("modprobe: ERROR: could not insert 'nvidia': Key was rejected by service"))) is None

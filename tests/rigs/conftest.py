@@ -54,6 +54,16 @@ def strace() -> None:
 
 
 @pytest.fixture
+def dpkg() -> None:
+    """Debian's own package managers, and root, which they want."""
+    import shutil
+
+    missing = [name for name in ("dpkg", "dpkg-deb", "apt-get") if not shutil.which(name)]
+    why = f"{', '.join(missing)} missing" if missing else "dpkg wants root" if os.geteuid() else None
+    _need(why)
+
+
+@pytest.fixture
 def fake_gpus(namespace: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., rig.Machine]:
     """R3: a machine with our own libraries; more lines of their file are given by the test."""
 

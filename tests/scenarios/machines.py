@@ -67,6 +67,7 @@ def kernel_side(
         if held_by and (loaded or held_by != "nvidia"):
             links[f"{folder}/driver"] = f"../../../../bus/pci/drivers/{held_by}"
     nodes: dict[str, tuple[str, str]] = {"/dev/null": (MODE, "1:3")}
+    folders: list[str] = []
     if loaded:
         taint = "OE" if flavour == "open" else "POE"
         users = {"nvidia": 2, "nvidia_modeset": 1}
@@ -80,11 +81,15 @@ def kernel_side(
                 f"/sys/module/{name}/version": f"{loaded}\n",
                 f"/sys/module/{name}/refcnt": f"{users.get(name, 0)}\n",
             }
+            folders.append(f"/sys/module/{name}/holders")
+        for name in submodules:
+            below = "nvidia_modeset" if name == "nvidia_drm" else "nvidia"
+            links[f"/sys/module/{below}/holders/{name}"] = f"../../{name}"
         nodes |= {"/dev/nvidiactl": (MODE, "195:255"), "/dev/nvidia-modeset": (MODE, "195:254")}
         nodes |= {f"/dev/nvidia{index}": (MODE, f"195:{index}") for index in range(len(gpus))}
         if "nvidia_uvm" in submodules:
             nodes |= {"/dev/nvidia-uvm": (MODE, "510:0"), "/dev/nvidia-uvm-tools": (MODE, "510:1")}
-    return Tree(files=files, links=links, nodes=nodes)
+    return Tree(files=files, links=links, nodes=nodes, folders=tuple(folders))
 
 
 def proc_devices(*, uvm: bool) -> str:

@@ -25,12 +25,22 @@ VERSION_JSON = """{
 """
 
 
+_OLD, _NEW = "570.169-0ubuntu0.24.04.1", "570.172.08-0ubuntu0.24.04.1"
+_NAMES = ("nvidia-dkms-570-open", "libnvidia-compute-570", "nvidia-utils-570", "nvidia-driver-570-open")
+HISTORY = f"""
+Start-Date: 2025-09-16  06:12:04
+Commandline: /usr/bin/unattended-upgrade
+Upgrade: {", ".join(f"{name}:amd64 ({_OLD}, {_NEW})" for name in _NAMES)}
+End-Date: 2025-09-16  06:14:31
+"""
+
+
 def demo_text() -> str:
     """Ubuntu 24.04 after an upgrade: 570.169 is loaded, 570.172.08 is installed, and a reboot will fix it."""
     toolkit = "/usr/local/cuda-12.8"
     machine = machines.ubuntu_dkms("570.169", "570.172.08", "570.172.08").but(
-        files={f"{toolkit}/version.json": VERSION_JSON, f"{toolkit}/bin/nvcc": ""},
-        links={"/usr/local/cuda": "cuda-12.8"},
+        files={f"{toolkit}/version.json": VERSION_JSON, f"{toolkit}/bin/nvcc": "", "/var/log/apt/history.log": HISTORY},
+        links={"/usr/local/cuda": "cuda-12.8", "/etc/localtime": "/usr/share/zoneinfo/Etc/UTC"},
         env={"PATH": "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
     )
     document = machine.snapshot().document

@@ -6,16 +6,20 @@ Scenarios give paths in the layouts of real distributions; folders, links, nodes
 
 from __future__ import annotations
 
+import errno
 import posixpath
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Any
 
 from nvdiag.host import Host
 from nvdiag.host.record import RecordingHost
 from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Source
+from nvdiag.probes import holders
 
 
 @dataclass(frozen=True)
@@ -159,11 +163,23 @@ class TreeHost(Host):
                 return None
             hits = "".join(line for line in text.splitlines(keepends=True) if argv[2] in line)
             return {"exit": 0 if hits else 1, "stdout": hits, "stderr": ""}
+        if argv[0] == "find":
+            return {"exit": 0, "stdout": "".join(f"{path}\n" for path in self._found(argv[1:])), "stderr": ""}
         if key == "uname -m":
             return {"exit": 0, "stdout": f"{self.tree.machine}\n", "stderr": ""}
         if key == "ldconfig -p":
             return {"exit": 0, "stdout": self._ldconfig(), "stderr": ""}
         return None
+
+    def _found(self, words: list[str]) -> list[str]:
+        """What `find FOLDER… -name GLOB -o -name GLOB` prints."""
+        folders = [f"{word}/" for word in words if word.startswith("/")]
+        globs = [word for before, word in pairwise(words) if before == "-name"]
+        return [
+            path
+            for path in self.tree.files
+            if path.startswith(tuple(folders)) and any(fnmatchcase(posixpath.basename(path), one) for one in globs)
+        ]
 
     def _ldconfig(self) -> str:
         flag = {"x86_64": "libc6,x86-64", "aarch64": "libc6,AArch64"}[self.tree.machine]
@@ -171,7 +187,35 @@ class TreeHost(Host):
         return f"{len(rows)} libs found in cache `/etc/ld.so.cache'\n" + "".join(rows)
 
     def _probes(self, name: str) -> Any:
+        if name == "holders" and name not in self.tree.probes:
+            document = holders.walk(_Proc(self), lambda *_: None, lambda _: None)
+            return holders.with_users(document, lambda uid: {0: "root", 1000: "alice"}.get(uid, ""))
         return self.tree.probes.get(name, self.tree.probes.get(name.partition(" ")[0]))
 
     def _env(self, name: str) -> Any:
         return self.tree.env.get(name)
+
+
+class _Proc:
+    """A tree's /proc as the probe's walk asks for it, so that a scenario writes down what /proc really has."""
+
+    def __init__(self, host: TreeHost) -> None:
+        self.host = host
+
+    def names(self, folder: str) -> list[str]:
+        return list(self._got("folders", folder))
+
+    def link(self, path: str) -> str:
+        return str(self._got("links", path))
+
+    def text(self, path: str) -> str:
+        return str(self._got("files", path))
+
+    def _got(self, section: str, path: str) -> Any:
+        value = self.host.look(section, path)
+        if value is None:
+            raise FileNotFoundError(path)
+        if isinstance(value, dict):
+            number = getattr(errno, value["error"])
+            raise OSError(number, path)
+        return value

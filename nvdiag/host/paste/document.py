@@ -20,11 +20,13 @@ class Contradiction(Exception):
 class Part:
     """What a paste says of one machine at one moment. `label` tells parts apart, empty for the first.
 
-    `inside` is the kind of container and the words that show it, where the part is inside one.
+    `inside` is the kind of container and the words that show it, where the part is inside one. `before` is the part
+    that shows the same machine at an earlier moment.
     """
 
     label: str = ""
     inside: tuple[str, str] | None = None
+    before: Part | None = None
     document: dict[str, Json] = field(
         default_factory=lambda: {"nvdiag_snapshot": FORMAT, **{section: {} for section in SECTIONS}, "messages": []}
     )

@@ -28,6 +28,13 @@ _KINDS = {"nvidia-docker": "docker", "kubectl": "kubernetes", "singularity": "ap
 _HEADS = ("NVRM version:", "| NVIDIA-SMI ", "Cuda compilation tools, release")
 """What an output has once."""
 
+_ANEW = re.compile(
+    r"(?:^|[$#>%] {0,2})(?:sudo )?(?:reboot|systemctl reboot|shutdown -r|init 6|rmmod nvidia|modprobe (?:-r )?nvidia)\b"
+    r"|\bafter (?:a |the |an? \w{2,12} )?(?:reboot|restart)",
+    re.I | re.M,
+)
+"""What starts the driver anew, or tells of it."""
+
 _MOST_PARTS = 64
 
 
@@ -108,6 +115,7 @@ class _Sorter:
         except Contradiction:
             label = f"{part.label + ', ' if part.label else ''}later in the text"
             fresh = self._new(label, part.inside)
+            fresh.before = part if fresh is not part else None
             recognise_or_nothing(block, fresh)
             if part is self.current:
                 self.current = fresh
@@ -150,7 +158,23 @@ def _parts(blocks: Iterator[Block]) -> list[Part]:
     sorter = _Sorter()
     for block in blocks:
         sorter.take(block)
-    return [part for part in sorter.parts if not part.empty] or sorter.parts[:1]
+    past = [part.before for part in sorter.parts if part.before is not None and _cured(part.before, part)]
+    return [part for part in sorter.parts if not part.empty and all(part is not one for one in past)] or sorter.parts[
+        :1
+    ]
+
+
+def _cured(before: Part, after: Part) -> bool:
+    """Whether nvidia-smi fails before and works after the driver was started anew: then what was before is history."""
+    works = "nvidia-smi works"
+    if before.states.get(works) is not False or after.states.get(works) is not True:
+        return False
+    texts = before.document["messages"]
+    if not any(_ANEW.search(entry["text"]) for entry in texts):
+        return False
+    after.document["earlier_messages"] = texts
+    after.label = before.label
+    return True
 
 
 def _entered(command: Command | None) -> str:

@@ -10,17 +10,41 @@ from collections.abc import Callable
 
 from nvdiag.host.paste.blocks import Block
 from nvdiag.host.paste.document import Part
-from nvdiag.host.paste.outputs import driver, files, smi, system
+from nvdiag.host.paste.outputs import driver, files, packages, smi, system
 
-RECOGNISERS: tuple[Callable[[Block, Part], None], ...] = (
-    driver.version_file, smi.smi_table, smi.smi_query, files.ldconfig, files.long_listing, driver.lsmod, driver.modinfo,
-    driver.dkms, driver.lspci, system.dpkg, system.rpm_or_pacman, system.uname, system.os_release, system.nvcc,
-    system.variables, system.python, files.ldd, files.file,
-)  # fmt: skip
-"""Each takes a block; the first ones are those whose contradiction shows another machine or moment."""
+Recogniser = Callable[[Block, Part], None]
+
+RECOGNISERS: tuple[tuple[Recogniser, tuple[str, ...]], ...] = (
+    (driver.version_file, ("NVRM version:",)),
+    (smi.smi_table, ("NVIDIA-SMI", "NVML", "UUID: GPU-", "No devices were found", "device handle")),
+    (smi.smi_query, ("NVSMI LOG", "Driver Version", "KMD Version")),
+    (files.ldconfig, ("=> /",)),
+    (files.long_listing, ("rw-", "rwx", "r-x", "r--")),
+    (driver.lsmod, ("lsmod", "nvidia", "nouveau")),
+    (driver.modinfo, ("modinfo", "filename:")),
+    (driver.dkms, ("nvidia",)),
+    (driver.lspci, ("lspci", "controller", "NVIDIA", "bridge")),
+    (system.dpkg, ("ii  ", "rc  ", "iU  ", "iF  ", "hi  ", "ri  ", "pn  ", "un  ", "iH  ", "iW  ", "it  ", "ii ")),
+    (system.rpm_or_pacman, ("rpm", "pacman")),
+    (system.uname, ("Linux ", "uname")),
+    (system.os_release, ("ID=", "NAME=")),
+    (system.nvcc, ("ompilation tools, release",)),
+    (system.variables, ("=", "echo", "env")),
+    (system.python, ("torch", "pip", "conda", "==", "Name: ", "PyTorch", "python")),
+    (files.ldd, ("=> ",)),
+    (files.file, ("cat ", "less ", "more ", "head ", "tail ")),
+    (packages.package_logs, ("nvidia", "libcuda", "linux", "kernel")),
+    (packages.history, ("Transaction ID", "rpm-ostree")),
+)
+"""Each takes a block in which one of the words beside it stands, in its command line or in what came back.
+
+The first ones are those whose contradiction shows another machine or moment.
+"""
 
 
 def recognise(block: Block, part: Part) -> None:
     """Everything that a block's shape tells. Contradiction where it is of another machine or moment than the part."""
-    for one in RECOGNISERS:
-        one(block, part)
+    words = block.words if block.heading or block.command is None else f"{block.command.line}\n{block.text}"
+    for one, needles in RECOGNISERS:
+        if any(needle in words for needle in needles):
+            one(block, part)

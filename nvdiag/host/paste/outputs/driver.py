@@ -22,6 +22,11 @@ _LSPCI = re.compile(
     r"^\s{0,4}(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]) "
     r"((?:VGA compatible|3D|Display) controller)(?: \[(03\d\d)\])?: (.{1,300})$"
 )
+_DETAIL = re.compile(
+    r"(?:Subsystem|DeviceName|Flags|Memory at|I/O ports|Capabilities|Control|Status|Latency|Interrupt|NUMA node|Region"
+    r"|IOMMU group|Expansion ROM|Kernel driver in use|Kernel modules)\b"
+)
+"""How the lines of `lspci -k` and -v begin that tell more of a device; a forum may have taken their indentation."""
 _DEVICE = re.compile(r"^\s{0,4}(?:[0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7] \S")
 _FEWEST_DEVICES = 8
 """Devices on the bus of any machine; a shorter list is a part of one."""
@@ -126,9 +131,9 @@ def _bound_driver(part: Part, folder: str, following: Sequence[str]) -> None:
     """The driver of the device whose lines follow; None only where its modules are listed and no driver is."""
     modules = False
     for line in following:
-        if not line.startswith((" ", "\t")):
+        if not line.startswith((" ", "\t")) and not _DETAIL.match(line):
             break
-        if found := re.match(r"\s{1,20}Kernel driver in use: ([\w-]{1,40})", line):
+        if found := re.match(r"\s{0,20}Kernel driver in use: ([\w-]{1,40})", line):
             part.put("links", f"{folder}/driver", f"../../../bus/pci/drivers/{found[1]}")
             return
         modules = modules or "Kernel modules:" in line

@@ -36,7 +36,7 @@ def long_listing(block: Block, part: Part) -> None:
     """Lines of `ls -l`: links, nodes and files, with the folder that the command or a heading names."""
     folder = _listed_folder(block)
     for line in block.lines:
-        if heading := re.match(r"^(/\S{1,400}):$", line):
+        if line.startswith("/") and (heading := re.match(r"^(/\S{1,400}):$", line)):
             folder = heading[1]
             continue
         found = _LONG.match(line)
@@ -84,7 +84,7 @@ def ldd(block: Block, part: Part) -> None:
     found = [
         line.strip()
         for line in block.lines
-        if re.match(r"^\s{0,8}\S{1,200}\.so\S{0,40} => (?:/\S{1,1000}|not found)", line)
+        if " => " in line and re.match(r"^\s{0,8}\S{1,200}\.so\S{0,40} => (?:/\S{1,1000}|not found)", line)
     ]
     if found:
         part.more(("ldd",), "\n".join(found))

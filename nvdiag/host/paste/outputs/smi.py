@@ -22,6 +22,9 @@ _SMI_EXITS = (
     ("No devices", 6),
     ("blocked by", 17),
 )
+_ENGINES = frozenset(
+    {"docker", "nvidia-docker", "podman", "nerdctl", "kubectl", "singularity", "apptainer", "lxc", "incus"}
+)
 _LISTED_VERSION = re.compile(r"^\s{0,8}(?:Driver|KMD) Version[ \t]{0,60}:?[ \t]{1,9}\d{2,4}\.[\d.]{1,12}\s{0,4}$")
 _LISTED_GPU = re.compile(r"^[ \t]{0,8}GPU (\d{1,3}): (.{1,100}) \(UUID: (GPU-[0-9a-fA-F-]{4,40})\)")
 
@@ -46,13 +49,19 @@ def smi_table(block: Block, part: Part) -> None:
             words = "\n".join(block.lines[index : index + 2])
             code = next((code for words_of, code in _SMI_EXITS if words_of in words), 1)
             part.state("nvidia-smi works", False)
-            argv = block.command.argv if block.command is not None else ()
-            part.command(argv or ("nvidia-smi",), words, code)
+            own = block.command is not None and block.command.program == "nvidia-smi"
+            part.command(block.command.argv if block.command is not None and own else ("nvidia-smi",), words, code)
             return
 
 
 def _is_smi(block: Block) -> bool:
-    return block.command is None or block.command.program == "nvidia-smi"
+    """Whether nvidia-smi printed it: typed as it is, or handed to another machine or a job.
+
+    What it says inside a container is no answer of the machine's, and the words alone tell of it.
+    """
+    if block.command is None:
+        return True
+    return block.command.program not in _ENGINES and any("nvidia-smi" in word for word in block.command.argv)
 
 
 def smi_query(block: Block, part: Part) -> None:

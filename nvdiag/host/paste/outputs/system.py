@@ -53,7 +53,7 @@ def rpm_or_pacman(block: Block, part: Part) -> None:
 def uname(block: Block, part: Part) -> None:
     """`uname -a` and -r."""
     for line in block.lines:
-        if found := _UNAME.search(line):
+        if "Linux " in line and (found := _UNAME.search(line)):
             part.put("files", "/proc/sys/kernel/osrelease", f"{found[1]}\n")
             part.command(("uname", "-m"), f"{found[2]}\n")
             return
@@ -66,7 +66,7 @@ def uname(block: Block, part: Part) -> None:
 
 def os_release(block: Block, part: Part) -> None:
     """os-release(5)."""
-    found = [line for line in block.lines if re.match(r"^[A-Z][A-Z_]{1,30}=", line)]
+    found = [line for line in block.lines if "=" in line and re.match(r"^[A-Z][A-Z_]{1,30}=", line)]
     if sum(bool(_OS_RELEASE.match(line)) for line in found) >= 2:
         part.put("files", "/etc/os-release", "\n".join(found) + "\n")
 

@@ -1,0 +1,62 @@
+"""Logs are read as text, rotated ones too, and from their end where they are long."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+from pathlib import Path
+
+import pytest
+
+from nvdiag.host import live, logs
+from nvdiag.host.live import LiveHost
+from nvdiag.host.record import RecordingHost
+from nvdiag.host.snapshot import SnapshotHost
+
+LINES = "".join(
+    f"2025-11-25 06:12:04 upgrade libnvidia-compute-570:amd64 1.{number} 2 \u2713\n" for number in range(500)
+)
+
+
+@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress, lzma.compress], ids=["plain", "gz", "xz"])
+def test_a_log_is_text_however_it_is_packed(tmp_path: Path, pack: object) -> None:
+    path = tmp_path / "dpkg.log"
+    path.write_bytes(pack(LINES.encode()))  # type: ignore[operator]
+    assert logs.read_log(str(path), 1 << 20) == LINES
+    assert LINES.endswith(logs.read_log(str(path), 1000))
+    assert len(logs.read_log(str(path), 1000).encode()) <= 1000
+    assert logs.read_log(str(path), 1000).startswith("2025-")
+
+
+def test_what_came_before_the_damage_of_an_archive_counts(tmp_path: Path) -> None:
+    for pack in (gzip.compress, lzma.compress):
+        (tmp_path / "a").write_bytes(pack(os.urandom(300_000).hex().encode())[:-1000])
+        logs.read_log(str(tmp_path / "a"), 1 << 20)
+    (tmp_path / "b").write_bytes(b"\x1f\x8b and no more")
+    assert logs.read_log(str(tmp_path / "b"), 1000) == ""
+
+
+def test_an_archive_that_unpacks_to_very_much_is_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MOST_UNPACKED", 1 << 20)
+    (tmp_path / "bomb").write_bytes(gzip.compress(b"x\n" * (8 << 20)))
+    assert len(logs.read_log(str(tmp_path / "bomb"), 1000)) <= 1000
+
+
+def test_a_fifo_in_a_logs_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="Invalid"):
+        logs.read_log(str(tmp_path / "fifo"), 1000)
+
+
+@pytest.mark.live
+def test_a_rotated_log_is_recorded_as_text_under_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "FOLDER", f"{tmp_path}/")
+    monkeypatch.setattr(live, "MAX_FILE", 2000)
+    path = tmp_path / "dpkg.log.2.gz"
+    path.write_bytes(gzip.compress(LINES.encode()))
+    recording = RecordingHost(LiveHost(60.0))
+    text = recording.read(str(path))
+    assert LINES.endswith(text)
+    assert len(text) > 500
+    assert SnapshotHost(recording.document, "recorded").read(str(path)) == text
