@@ -75,12 +75,23 @@ def all_of(xids: Sequence[LoggedXid], *, peer_lost: bool) -> list[Verdict]:
     return [_passed(one) if n < ended and one.identifier != REPORTED else one for n, one in enumerate(found)]
 
 
+def of_the_past(one: Verdict) -> Verdict:
+    """What a line comes to that was written before the GPU or its driver started anew: history, and no error.
+
+    A fault of the board outlives that, so it stays what it is, as a warning.
+    """
+    words = "the GPU or its driver was started anew since"
+    if one.identifier == FAULT:
+        return replace(one, severity=Severity.WARNING, confidence=Confidence.LIKELY, words=words)
+    return replace(one, identifier=REPORTED, severity=Severity.INFO, words=words, passed=True)
+
+
 def first_loss(log: KernelLog, gpu: str, xids: Sequence[LoggedXid]) -> tuple[int, int] | None:
-    """The place of the first line that tells that this GPU fell off the bus."""
-    places = [one.line.place for one in log.lost if one.address == gpu]
+    """The place of the first line that tells that this GPU fell off the bus, and that did not come back since."""
+    lines = [one.line for one in log.lost if one.address == gpu]
     rows = ((logged, xid(logged.xid.number)) for logged in xids)
-    places += [logged.line.place for logged, row in rows if row is not None and row.finding == LOST]
-    return min(places, default=None)
+    lines += [logged.line for logged, row in rows if row is not None and row.finding == LOST]
+    return min((line.place for line in lines if log.started_after(gpu, line) is None), default=None)
 
 
 def failed_init(log: KernelLog, gpu: str, after: Line, alone: bool) -> GpuLine | None:

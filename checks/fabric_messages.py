@@ -37,13 +37,13 @@ def the_fabric_is_ready(messages: Messages) -> Iterator[Finding]:
             else "GPUs that NVSwitches join (SXM boards with 4, 8 or 16) need nvidia-fabricmanager of exactly the"
             " driver's release; until it has set the fabric up, CUDA answers 802, and nvidia-smi works."
         ),
-        remedies=(_SEE_FABRIC, _START_FABRIC),
+        remedies=(SEE_FABRIC, START_FABRIC),
         explains=frozenset({"no-cuda-device", "nccl-transport-failed"}),
         layers=(Layer.GPU,),
     )
 
 
-_SEE_FABRIC = Remedy(
+SEE_FABRIC = Remedy(
     summary="see the service, its log, and what the GPUs say of the fabric",
     commands=(
         "systemctl status nvidia-fabricmanager",
@@ -52,7 +52,7 @@ _SEE_FABRIC = Remedy(
     ),
     needs_root=True,
 )
-_START_FABRIC = Remedy(
+START_FABRIC = Remedy(
     summary="install the fabric manager of the driver's release where there is none, start it, and try again",
     commands=(
         "nvidia-smi --query-gpu=driver_version --format=csv,noheader",
@@ -74,7 +74,7 @@ def the_fabric_manager_is_of_the_drivers_release(messages: Messages) -> Iterator
         "fabric-manager-mismatch",
         detail="They must be equal to the last number; often an automatic update took only one of the two.",
         remedies=(
-            _install(driver),
+            install_fabric_manager(driver),
             Remedy(
                 summary="start it, and keep the two together from now on",
                 commands=("sudo systemctl restart nvidia-fabricmanager", "systemctl status nvidia-fabricmanager"),
@@ -88,7 +88,8 @@ def the_fabric_manager_is_of_the_drivers_release(messages: Messages) -> Iterator
     )
 
 
-def _install(driver: str) -> Remedy:
+def install_fabric_manager(driver: str) -> Remedy:
+    """Install the fabric manager of the driver's release; of one that is not known by a placeholder."""
     branch = driver.partition(".")[0] or "BRANCH"
     release = driver or "RELEASE"
     deb = shlex.quote(f"nvidia-fabricmanager-{branch}={release}*")

@@ -36,6 +36,8 @@ def the_driver_is_one_for_the_gpus_that_it_does_not_find(
     messages: Messages, gpus: GpusOnBus | Unknown, loaded: LoadedDriver | Unknown
 ) -> Iterator[Finding]:
     """The driver that finds no GPU is of a branch and a flavour for the GPUs that are named beside it."""
+    if isinstance(loaded, LoadedDriver) and isinstance(gpus, GpusOnBus) and any(gpu.device_id for gpu in gpus.gpus):
+        raise NotApplicable("the GPUs' own ids were held against the driver")
     trouble = messages.proving("gpu-init-failed")
     driver = _driver(loaded, messages)
     if not trouble or driver is None:

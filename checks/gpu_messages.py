@@ -11,7 +11,7 @@ from nvdiag.facts.messages import Messages, Said
 from nvdiag.model.finding import Confidence, Finding, FindingClass, Layer, Remedy, Risk, Severity
 from nvdiag.model.unknown import NotApplicable
 
-_READ_THE_LOG = Remedy(
+READ_THE_LOG = Remedy(
     summary="read what the driver and the PCI bus wrote to the kernel log",
     commands=(
         "sudo dmesg | grep -iE 'nvrm|nvidia|xid|pcieport|AER|BAR'",
@@ -19,7 +19,7 @@ _READ_THE_LOG = Remedy(
     ),
     needs_root=True,
 )
-_POWER_CYCLE = Remedy(
+POWER_CYCLE = Remedy(
     summary="shut the machine down, take its power away for a minute, and start it again",
     commands=("sudo poweroff",),
     risk=Risk.DISRUPTIVE,
@@ -52,9 +52,9 @@ def the_driver_starts_every_gpu(messages: Messages) -> Iterator[Finding]:
         kind=FindingClass.HARDWARE,
         remedies=(
             *((_CONNECT,) if powerless else ()),
-            _READ_THE_LOG,
+            READ_THE_LOG,
             *((_function_reset(address),) if names.intersection(_BAD_STATE) else ()),
-            _POWER_CYCLE,
+            POWER_CYCLE,
         ),
         explains=frozenset({"no-cuda-device", "uvm-not-loaded", "device-ordinal-invalid", "compute-mode-restricted"}),
         layers=(Layer.GPU,),
@@ -99,7 +99,7 @@ def no_gpu_has_fallen_off_the_bus(messages: Messages) -> Iterator[Finding]:
             " saving on the bus, or the card itself is the reason; a program is not."
         ),
         kind=FindingClass.HARDWARE,
-        remedies=(_READ_THE_LOG, _POWER_CYCLE, _STAY_AWAKE),
+        remedies=(READ_THE_LOG, POWER_CYCLE, _STAY_AWAKE),
         explains=frozenset(
             {
                 "gpu-init-failed",
@@ -125,7 +125,7 @@ _STAY_AWAKE = Remedy(
     prediction="if that is not enough, add pcie_port_pm=off to the kernel's command line",
 )
 
-_SWITCH_ON: dict[str, tuple[str, tuple[str, ...]]] = {
+SWITCH_ON: dict[str, tuple[str, tuple[str, ...]]] = {
     "bbswitch": ("switch the GPU on, and remove bbswitch", ("echo ON | sudo tee /proc/acpi/bbswitch",)),
     "prime": ("let the NVIDIA GPU run beside the other one, then reboot", ("sudo prime-select on-demand",)),
     "envycontrol": ("switch to hybrid graphics, then reboot", ("sudo envycontrol -s hybrid",)),
@@ -158,7 +158,7 @@ def no_switch_keeps_the_gpu_off(messages: Messages) -> Iterator[Finding]:
         raise NotApplicable("no message in the text tells of it")
     switches = dict.fromkeys(one.message.name.partition("-")[0] for one in said)
     gone = bool(messages.proving("gpu-fallen-off-bus"))
-    ways = [_SWITCH_ON[switch] for switch in switches if switch in _SWITCH_ON]
+    ways = [SWITCH_ON[switch] for switch in switches if switch in SWITCH_ON]
     yield _said.finding(
         said,
         "gpu-switched-off",

@@ -149,13 +149,13 @@ def _wrong_number(listed: Said, messages: Messages) -> str:
     return f"has the number {major}, and nvidia-uvm is {min(real)}" if real and major not in real else ""
 
 
-_LOAD_UVM = Remedy(
+LOAD_UVM = Remedy(
     summary="load nvidia_uvm and make its node",
     commands=("sudo nvidia-modprobe -u -c 0", "ls -l /dev/nvidia-uvm", "sudo dmesg | grep -i nvidia-uvm | tail -n 20"),
     needs_root=True,
     prediction="CUDA then works at once; a setuid nvidia-modprobe does it by itself for every user",
 )
-_RELOAD_UVM = Remedy(
+RELOAD_UVM = Remedy(
     summary="stop all CUDA programs and load nvidia_uvm anew",
     commands=(
         "sudo fuser -v /dev/nvidia-uvm",
@@ -196,7 +196,7 @@ def nvidia_uvm_works(messages: Messages) -> Iterator[Finding]:
         title="" if sure else f"{said[0].told}: nvidia_uvm not loaded, or its node missing, is the usual reason",
         detail="CUDA needs the module nvidia_uvm and /dev/nvidia-uvm; nvidia-smi does not, and works without them."
         + ("" if sure else " If nvidia-smi fails as well, this is not the reason."),
-        remedies=(*((_WITHOUT_HMM,) if hmm else ()), _LOAD_UVM, _RELOAD_UVM, _FOR_CONTAINERS),
+        remedies=(*((_WITHOUT_HMM,) if hmm else ()), LOAD_UVM, RELOAD_UVM, _FOR_CONTAINERS),
         explains=frozenset({"no-cuda-device"}),
         layers=(Layer.LIBCUDA,),
     )
@@ -224,7 +224,7 @@ def cuda_survives_a_suspend(messages: Messages) -> Iterator[Finding]:
         confidence=Confidence.LIKELY,
         detail="nvidia_uvm often does not survive a suspend: what it kept in the GPU's memory is gone.",
         remedies=(
-            _RELOAD_UVM,
+            RELOAD_UVM,
             Remedy(
                 summary="have the driver keep the GPU's memory over a suspend",
                 commands=(

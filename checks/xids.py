@@ -14,6 +14,7 @@ from nvdiag.checks._xid_verdicts import (
     all_of,
     failed_init,
     first_loss,
+    of_the_past,
 )
 from nvdiag.engine import check
 from nvdiag.facts.kernel_log import KernelLog, LoggedSxid, LoggedXid
@@ -38,7 +39,8 @@ def no_xid_asks_for_anything(log: KernelLog) -> Iterator[Finding]:
         loss = losses[gpu]
         elsewhere = any(place is not None for other, place in losses.items() if other != gpu)
         verdicts = all_of([one for one in xids if loss is None or one.line.place < loss], peer_lost=elsewhere)
-        kept = [one for one in verdicts if one.identifier != LOST]
+        told = (one if log.started_after(gpu, one.logged.line) is None else of_the_past(one) for one in verdicts)
+        kept = [one for one in told if one.identifier != LOST]
         if kept:
             yield _finding(log, gpu, kept, lost=loss is not None, alone=len(gpus) == 1)
 

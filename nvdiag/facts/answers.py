@@ -60,7 +60,8 @@ class NvmlAnswer:
     """What NVML said. `init` is nvmlInit's number (0: well), None where it never returned.
 
     `release` is the library's own release, asked of itself; `driver` is the driver's, which NVML tells only after a
-    successful init. `library` is the file that the loader really took.
+    successful init. `library` is the file that the loader really took. `confidential` says that the GPUs are in
+    confidential-computing mode, `ready` that they were set ready in it; None where NVML does not tell.
     """
 
     library: str | None = None
@@ -72,6 +73,8 @@ class NvmlAnswer:
     cuda: CudaVersion | None = None
     count: int | None = None
     devices: tuple[NvmlDevice, ...] = ()
+    confidential: bool = False
+    ready: bool | None = None
     trouble: str | None = None
 
     waits_for_child = True
@@ -156,6 +159,8 @@ def parse_nvml(document: Mapping[str, Any]) -> NvmlAnswer:
         cuda=_cuda(document, "cuda_driver_version"),
         count=_number(document, "count"),
         devices=tuple(_device(one) for one in devices if isinstance(one, dict)) if isinstance(devices, list) else (),
+        confidential=document.get("confidential") == 1,
+        ready=None if (ready := _number(document, "confidential_ready")) is None else ready == 1,
         trouble=_text(document, "error"),
     )
 

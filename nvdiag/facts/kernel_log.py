@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from nvdiag.facts.log_lines import bare
 from nvdiag.facts.pci import normal_address
 from nvdiag.facts.xid import SxidLine, XidLine, parse_sxid, parse_xid
-from nvdiag.host import Host
+from nvdiag.host import Host, Refused
 from nvdiag.model.finding import Evidence
-from nvdiag.model.unknown import NotApplicable, ParseError
+from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 
 _MOST = 4000
 """How many lines of a kind are kept, over all texts; the first ones are."""
@@ -20,7 +20,13 @@ _MOST_OF_ONE = 1000
 """How many lines of one Xid on one GPU are kept, so that a flood of them leaves room for what ends it."""
 _BEFORE, _AFTER = 400, 4000
 _MOST_LOOKED_AT = 50_000
-_TELLING = re.compile(r"Xid \(|NVRM: Xid|XidCriticalError|XID_ERRORS|RmInitAdapter failed|fallen off the bus")
+_TELLING = re.compile(
+    r"Xid \(|NVRM: Xid|XidCriticalError|XID_ERRORS|RmInitAdapter failed|fallen off the bus"
+    r"|NVRM: loading NVIDIA|[0-9a-f]\.[0-7]: (?:\[10de:|resetting)"
+)
+_START = re.compile(
+    r"NVRM: loading NVIDIA UNIX|pci (?P<address>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): (?:\[10de:|resetting)"
+)
 _INIT = re.compile(r"(?:GPU (?P<address>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]): )?RmInitAdapter failed")
 _PLACE = re.compile(r"GPU (?:at )?(?:PCI:)?([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}(?:\.[0-7])?)\b")
 
@@ -72,23 +78,26 @@ class GpuLine:
 class KernelLog:
     """The Xids and SXids of all texts. NotApplicable where there is no text, or none of these in it.
 
-    `failed_inits` are lines of a GPU that could not be initialised, `lost` those of one that fell off the bus.
+    `failed_inits` are lines of a GPU that could not be initialised, `lost` those of one that fell off the bus, `starts`
+    those of a driver (without an address) or a GPU that started anew.
     """
 
     xids: tuple[LoggedXid, ...]
     sxids: tuple[LoggedSxid, ...]
     failed_inits: tuple[GpuLine, ...]
     lost: tuple[GpuLine, ...]
+    starts: tuple[GpuLine, ...] = ()
 
     @classmethod
     def collect(cls, host: Host) -> KernelLog:
         texts = host.texts()
         if not texts:
-            raise NotApplicable("no text with messages is looked at")
+            raise why_none(host)
         xids: list[LoggedXid] = []
         sxids: list[LoggedSxid] = []
         inits: list[GpuLine] = []
         lost: list[GpuLine] = []
+        starts: list[GpuLine] = []
         for number, (source, text) in enumerate(texts):
             for found in _lines(text, source, number):
                 match found:
@@ -96,6 +105,8 @@ class KernelLog:
                         xids.append(found)
                     case LoggedSxid():
                         sxids.append(found)
+                    case GpuLine() if _START.search(found.line.words):
+                        starts.append(found)
                     case GpuLine() if "RmInitAdapter" in found.line.words:
                         inits.append(found)
                     case GpuLine():
@@ -107,12 +118,48 @@ class KernelLog:
             sxids=tuple(sxids[:_MOST]),
             failed_inits=tuple(inits[:_MOST]),
             lost=tuple(lost[:_MOST]),
+            starts=tuple(starts[-_MOST:]),
         )
+
+    def started_after(self, gpu: str, line: Line) -> Line | None:
+        """The last start of this GPU, or of its driver, after a line of the same text and boot; None where it failed.
+
+        A boot is no such start: a log of several boots says nothing of which one is looked at.
+        """
+        later = [one for one in self.starts if one.address in (None, gpu) and _follows(one.line, line)]
+        if not later:
+            return None
+        last = later[-1].line
+        fallen = any(
+            one.address in (None, gpu) and _follows(one.line, last) for one in (*self.failed_inits, *self.lost)
+        )
+        return None if fallen else last
+
+
+def _follows(one: Line, other: Line) -> bool:
+    """Whether a line comes after another one of the same text and boot."""
+    if one.place[0] != other.place[0] or one.place <= other.place:
+        return False
+    return one.since_boot is None or other.since_boot is None or one.since_boot >= other.since_boot
+
+
+def why_none(host: Host) -> Unknown:
+    """Why there is no text: nobody gave one and there is no kernel log here, or this user may not read it."""
+    try:
+        host.kernel_log()
+    except Refused as why:
+        return Unknown(
+            f"the kernel log may not be read by this user ({why.error}): root may, and mostly the members of the groups"
+            " adm and systemd-journal"
+        )
+    except Unknown:
+        pass
+    return NotApplicable("no text with messages is looked at")
 
 
 def xids_in(text: str, source: str) -> tuple[LoggedXid | LoggedSxid, ...]:
     """The Xids and SXids of one text, in its order."""
-    return tuple(found for found in _lines(text, source, 0) if not isinstance(found, GpuLine))
+    return tuple(found for found in _lines(text, source, 0) if isinstance(found, (LoggedXid, LoggedSxid)))
 
 
 def _lines(text: str, source: str, number: int) -> Iterator[LoggedXid | LoggedSxid | GpuLine]:
@@ -151,6 +198,8 @@ def _read(
         return LoggedSxid(sxid=parse_sxid(line.words), line=line)
     except ParseError:
         pass
+    if anew := _START.search(line.words):
+        return GpuLine(address=_normal(anew["address"]), line=line)
     if init := _INIT.search(line.words):
         return GpuLine(address=_normal(init["address"]), line=line)
     if "fallen off the bus" in line.words and "xid" not in line.words.lower():

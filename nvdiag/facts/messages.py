@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 
 from nvdiag.facts.log_lines import bare
+from nvdiag.facts.present_log import PresentLog
 from nvdiag.facts.wrapped import whole_lines
 from nvdiag.host import Host
+from nvdiag.knowledge.kernel_messages import kernel_messages
 from nvdiag.knowledge.messages import LONGEST_LINE, Message, messages
 from nvdiag.model.finding import Evidence
-from nvdiag.model.unknown import NotApplicable
+from nvdiag.model.unknown import NotApplicable, Unknown
 
 _MOST_OF_ONE = 24
 """How often one message is kept from one text; the first ones are."""
@@ -47,7 +49,9 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """All messages that were found, in the order of the texts. NotApplicable where there is no text.
+    """All messages that were found, in the order of the texts; of a kernel log, those that still hold.
+
+    NotApplicable where there is no text.
 
     `sources` are where the texts stood, each once: the commands that printed them, among others.
     """
@@ -56,18 +60,22 @@ class Messages:
     sources: tuple[str, ...] = ()
 
     @classmethod
-    def collect(cls, host: Host) -> Messages:
-        texts = host.texts()
-        if not texts:
-            raise NotApplicable("no text with messages is looked at")
-        joined = "\n".join(text for _, text in texts)
+    def collect(cls, host: Host, log: PresentLog | Unknown) -> Messages:
+        texts = host.handed_texts()
+        if not texts and isinstance(log, Unknown):
+            raise NotApplicable(str(log))
+        found: list[Said] = []
         ends = list(accumulate(text.count("\n") + 1 for _, text in texts))
-        found = [*messages_in(joined, "")]
-        found += _of_broken_lines(joined.split("\n"), {(one.message.name, one.line) for one in found})
-        placed = (replace(said, source=texts[bisect_right(ends, said.line)][0]) for said in found)
-        return cls(
-            tuple(sorted(placed, key=lambda said: said.line)), tuple(dict.fromkeys(source for source, _ in texts))
-        )
+        sources = [source for source, _ in texts]
+        if texts:
+            joined = "\n".join(text for _, text in texts)
+            heard = [*messages_in(joined, "")]
+            heard += _of_broken_lines(joined.split("\n"), {(one.message.name, one.line) for one in heard})
+            found += [replace(said, source=sources[bisect_right(ends, said.line)]) for said in heard]
+        if isinstance(log, PresentLog):
+            found += [replace(said, line=said.line + (ends[-1] if ends else 0)) for said in _of_log(log)]
+            sources.append(log.source)
+        return cls(tuple(sorted(found, key=lambda said: said.line)), tuple(dict.fromkeys(sources)))
 
     def proving(self, identifier: str) -> tuple[Said, ...]:
         """Those that support this finding by themselves."""
@@ -80,6 +88,12 @@ class Messages:
     def named(self, *names: str) -> tuple[Said, ...]:
         """Those of these names in the table."""
         return tuple(one for one in self.said if one.message.name in names)
+
+
+def _of_log(log: PresentLog) -> Iterator[Said]:
+    for said in messages_in(log.text, log.source, kernel_messages()):
+        if not log.refutes(said.message.proves, said.line, said.text):
+            yield said
 
 
 def messages_in(text: str, source: str, among: Sequence[Message] = ()) -> Iterator[Said]:

@@ -25,7 +25,7 @@ class Reported:
     @classmethod
     def collect(cls, host: Host) -> Reported:
         found: dict[str, str] = {}
-        for _, text in host.texts():
+        for _, text in host.handed_texts():
             for line in text.splitlines():
                 pairs = _PAIR.findall(line[:1000]) if "=" in line else []
                 if len(pairs) > 1 or (pairs and line.strip().startswith(pairs[0][0])):

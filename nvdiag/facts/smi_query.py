@@ -58,7 +58,7 @@ class GpuHealth:
 
     @classmethod
     def collect(cls, host: Host) -> GpuHealth:
-        texts = host.texts()
+        texts = host.handed_texts()
         if not texts:
             raise NotApplicable("no text with messages is looked at")
         found = [line for source, text in texts for line in health_lines(text, source)]

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any
 """A value as `json.loads` makes it."""
 
+DMESG = ("dmesg",)
+JOURNAL = ("journalctl", "-k", "-b", "-o", "short-monotonic", "--no-pager", "--quiet")
+"""The commands whose answers are cut down to what `nvdiag.host.kernel_log` keeps."""
+
 SECTIONS = ("files", "folders", "links", "stats", "opens", "modinfo", "elf", "commands", "probes", "env")
 
 _WORDS = {
@@ -108,9 +112,34 @@ class Host(ABC):
         """Other machines, or other moments of this one, that were handed over with it."""
         return ()
 
-    def texts(self) -> tuple[tuple[str, str], ...]:
-        """Recorded free text, each with where it stood: pasted words, logs. A live machine hands over none."""
+    def handed_texts(self) -> tuple[tuple[str, str], ...]:
+        """Free text that was handed over, each with where it stood: pasted words, a report's logs."""
         return ()
+
+    def kernel_log(self) -> tuple[str, str]:
+        """The command that shows this boot's kernel log, and those of its lines that speak of GPUs or their drivers.
+
+        Absent, Refused, NotRecorded.
+        """
+        try:
+            return "dmesg", self.run(*DMESG).stdout
+        except NotRecorded:
+            raise
+        except Unknown as why:
+            try:
+                told = self.run(*JOURNAL).stdout
+            except Unknown:
+                raise why from None
+            if not told:  # a journal that this user may not read, or that keeps no kernel messages
+                raise
+            return "journalctl -k -b", told
+
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """All text in which messages may be: what was handed over, and the kernel log of a machine looked at."""
+        try:
+            return (*self.handed_texts(), self.kernel_log())
+        except Unknown:
+            return self.handed_texts()
 
     def earlier_texts(self) -> tuple[tuple[str, str], ...]:
         """Texts like those of `texts`, of boots before the one that is looked at: history, and no present state."""

@@ -127,20 +127,39 @@ def _reap(pid: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def run(argv: Sequence[str], env: Mapping[str, str], until: float) -> tuple[Ended | Overdue, bytes, bytes]:
-    """Run a program without a shell and without standard input; outcome, stdout, stderr. OSError if it cannot start.
+class Running:
+    """A program that was started without a shell and without standard input. OSError if it cannot start.
 
     posix_spawn costs a fraction of what importing and using subprocess does, and nothing of subprocess is missed here.
     """
-    out, err = memory_file("out"), memory_file("err")
-    try:
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        self._out, self._err = memory_file("out"), memory_file("err")
         streams = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, out, 1),
-            (os.POSIX_SPAWN_DUP2, err, 2),
+            (os.POSIX_SPAWN_DUP2, self._out, 1),
+            (os.POSIX_SPAWN_DUP2, self._err, 2),
         ]
-        pid = os.posix_spawn(argv[0], list(argv), env, file_actions=streams, setsid=True, setsigdef=[signal.SIGPIPE])
-        return wait(pid, until), written(out), written(err)
-    finally:
-        os.close(out)
-        os.close(err)
+        try:
+            self._pid = os.posix_spawn(
+                argv[0], list(argv), env, file_actions=streams, setsid=True, setsigdef=[signal.SIGPIPE]
+            )
+        except OSError:
+            self._close()
+            raise
+
+    def finish(self, until: float) -> tuple[Ended | Overdue, bytes, bytes]:
+        """Outcome, stdout and stderr, once; waits until the monotonic time `until`."""
+        try:
+            return wait(self._pid, until), written(self._out), written(self._err)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._out)
+        os.close(self._err)
+
+
+def run(argv: Sequence[str], env: Mapping[str, str], until: float) -> tuple[Ended | Overdue, bytes, bytes]:
+    """Run a program to its end: outcome, stdout, stderr. OSError if it cannot start."""
+    return Running(argv, env).finish(until)

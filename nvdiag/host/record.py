@@ -21,7 +21,7 @@ class RecordingHost(Host):
             "captured_at": inner.source.captured_at,
             "tool": f"nvdiag {__version__}",
             **{section: {} for section in SECTIONS},
-            "messages": [{"source": source, "text": text} for source, text in inner.texts()],
+            "messages": [{"source": source, "text": text} for source, text in inner.handed_texts()],
         }
 
     def begin(self, probes: Iterable[str], seconds: float) -> None:
@@ -36,8 +36,8 @@ class RecordingHost(Host):
     def others(self) -> tuple[Host, ...]:
         return self.inner.others()
 
-    def texts(self) -> tuple[tuple[str, str], ...]:
-        return self.inner.texts()
+    def handed_texts(self) -> tuple[tuple[str, str], ...]:
+        return self.inner.handed_texts()
 
     def earlier_texts(self) -> tuple[tuple[str, str], ...]:
         return self.inner.earlier_texts()

@@ -33,7 +33,7 @@ class SnapshotHost(Host):
         recorded = self.document.get(section)
         return tuple(key for key in recorded if recorded[key] is not None) if isinstance(recorded, dict) else ()
 
-    def texts(self) -> tuple[tuple[str, str], ...]:
+    def handed_texts(self) -> tuple[tuple[str, str], ...]:
         """The recording's messages; each is a text, or an object with `source` and `text`."""
         return _messages(self.document.get("messages"))
 

@@ -85,6 +85,19 @@ def _system(pynvml: Any, document: dict[str, Json], say: Say) -> None:
     document.update(asking.values)
     if asking.errors:
         document["errors"] = asking.errors
+    _confidential(pynvml, document, say)
+
+
+def _confidential(pynvml: Any, document: dict[str, Json], say: Say) -> None:
+    """Whether the GPUs are in confidential-computing mode, and set ready; nothing where NVML knows of no such mode."""
+    if not hasattr(pynvml, "nvmlSystemGetConfComputeGpusReadyState"):  # a binding older than that mode
+        return
+    asking = _Asking(pynvml, lambda call: say(call, document))
+    asking.ask("confidential", "nvmlSystemGetConfComputeState", take=lambda state: state.ccFeature)
+    if asking.values.get("confidential") == pynvml.NVML_CC_SYSTEM_FEATURE_ENABLED:
+        document["confidential"] = 1
+        asking.ask("confidential_ready", "nvmlSystemGetConfComputeGpusReadyState")
+        document["confidential_ready"] = asking.values.get("confidential_ready")
 
 
 def _devices(pynvml: Any, document: dict[str, Json], say: Say) -> None:

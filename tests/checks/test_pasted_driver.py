@@ -187,7 +187,6 @@ OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {0}  Release Bu
     ("gpu", "version", "identifier"),
     [
         ("GB203 [GeForce RTX 5070 Ti]", PROPRIETARY.format("575.64.03"), "gpu-needs-open-module"),
-        ("Device [10de:2c05]", PROPRIETARY.format("575.64.03"), "gpu-needs-open-module"),
         ("GP104 [GeForce GTX 1080]", OPEN.format("575.64.03"), "gpu-needs-proprietary-module"),
         ("GM206 [GeForce GTX 960]", PROPRIETARY.format("590.48.01"), "gpu-needs-legacy-driver"),
         ("AD104 [GeForce RTX 4070]", PROPRIETARY.format("470.256.02"), "gpu-needs-newer-driver"),
@@ -201,6 +200,11 @@ def test_a_driver_that_finds_no_gpu_is_held_against_the_gpus_that_are_named(
     bus = f"01:00.0 VGA compatible controller: NVIDIA Corporation {gpu} (rev a1)"
     text = f"$ nvidia-smi\nNo devices were found\n$ lspci | grep -i nvidia\n{bus}\n$ cat /proc/driver/nvidia/version\n"
     assert judged(f"{text}{version}\n") == (identifier, Confidence.LIKELY)
+
+
+def test_a_gpus_own_id_is_surer_than_its_chips_name() -> None:
+    text = "$ nvidia-smi\nNo devices were found\n01:00.0 VGA compatible controller: NVIDIA Device [10de:2c05]\n"
+    assert judged(f"{text}{PROPRIETARY.format('575.64.03')}\n") == ("gpu-needs-open-module", Confidence.CERTAIN)
 
 
 def test_beside_a_gpu_that_the_driver_drives_its_flavour_is_no_reason() -> None:

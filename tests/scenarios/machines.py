@@ -74,6 +74,7 @@ def kernel_side(
         files |= {
             "/sys/module/nvidia/taint": f"{taint}\n",
             "/proc/driver/nvidia/version": version_text(loaded, flavour),
+            "/proc/devices": proc_devices(uvm="nvidia_uvm" in submodules),
         }
         for name in ("nvidia", *submodules):
             files |= {
@@ -89,6 +90,15 @@ def kernel_side(
         if "nvidia_uvm" in submodules:
             nodes |= {"/dev/nvidia-uvm": (MODE, "510:0"), "/dev/nvidia-uvm-tools": (MODE, "510:1")}
     return Tree(files=files, links=links, nodes=nodes, folders=tuple(folders))
+
+
+def proc_devices(*, uvm: bool) -> str:
+    """/proc/devices as branches from 545 on have their entries."""
+    dynamic = "510 nvidia-uvm\n" if uvm else ""
+    return (
+        "Character devices:\n  1 mem\n195 nvidia\n195 nvidiactl\n195 nvidia-modeset\n508 nvidia-caps\n"
+        f"{dynamic}\nBlock devices:\n259 blkext\n"
+    )
 
 
 def version_text(release: str, flavour: str) -> str:

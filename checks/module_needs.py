@@ -1,0 +1,119 @@
+"""What the module on disk needs to be taken and to start: a signature that the kernel knows, and GSP firmware."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from nvdiag.checks import _driver_remedies, _evidence, _remedies
+from nvdiag.engine import check
+from nvdiag.facts.firmware import GspFirmware
+from nvdiag.facts.module_files import ModuleFile, RunningKernelModule
+from nvdiag.facts.modules import Flavour, LoadedDriver
+from nvdiag.facts.pci import GpusOnBus
+from nvdiag.facts.secure_boot import KEYS, SignatureRule
+from nvdiag.facts.system import Distribution, Family
+from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
+from nvdiag.model.text import listed
+from nvdiag.model.unknown import NotApplicable, Unknown
+
+_UNUSABLE = frozenset(
+    {"driver-not-loaded", "gpu-bound-to-other-driver", "gpu-init-failed", "device-nodes-missing", "no-cuda-device"}
+)
+_DISTRIBUTIONS = r"\b(?:Canonical|Fedora|Red Hat|CentOS|Rocky|Alma|SUSE|openSUSE|Debian Secure Boot|Oracle)\b"
+"""Makers of kernels: a module that they signed is for a key inside their kernels."""
+
+
+@check("secure-boot-rejected", area="driver")
+def the_kernel_takes_the_modules_signature(
+    gpus: GpusOnBus,
+    disk: RunningKernelModule,
+    rule: SignatureRule,
+    distribution: Distribution | Unknown,
+) -> Iterator[Finding]:
+    """The module on disk is signed by a key that the running kernel knows, where it asks for one."""
+    if disk.file is None:
+        raise NotApplicable("there is no module on disk to load")
+    if not rule.enforced:
+        raise NotApplicable("the running kernel does not ask for signatures")
+    refused = _refused(disk.file, rule)
+    if refused is None:
+        return
+    confidence, why = refused
+    yield Finding(
+        id="secure-boot-rejected",
+        severity=Severity.ERROR,
+        confidence=confidence,
+        title=f"the kernel takes only modules signed by keys that it knows, and the nvidia module {why}",
+        detail="Secure Boot switches this on through the kernel's lockdown. The kernel log of a refused load says"
+        ' "Key was rejected by service" or "Loading of unsigned module is rejected".',
+        evidence=(
+            *rule.evidence,
+            Evidence(
+                source=disk.file.how, excerpt=f"signer: {disk.file.signer}" if disk.file.signer else "no signature"
+            ),
+            Evidence(source="/sys/module/nvidia", excerpt="not there"),
+            *_evidence.of_disk(Unknown("not asked"), disk),
+        ),
+        remedies=_driver_remedies.sign_module(_remedies.family(distribution)),
+        explains=_UNUSABLE,
+        layers=(Layer.LOADED_MODULE,),
+    )
+
+
+def _refused(file: ModuleFile, rule: SignatureRule) -> tuple[Confidence, str] | None:
+    """Why the kernel would refuse this file, and how sure that is; None where nothing says so."""
+    if file.signed is None:
+        raise Unknown(f"whether {file.path} is signed")
+    if not file.signed:
+        return Confidence.CERTAIN, "has no signature"
+    if not file.signer or re.search(_DISTRIBUTIONS, file.signer):
+        return None
+    if rule.keys is None:
+        return Confidence.POSSIBLE, f'is signed by "{file.signer}", whose key may not be enrolled ({KEYS} shows none)'
+    if any(file.signer in key for key in rule.keys):
+        return None
+    return Confidence.LIKELY, f'is signed by "{file.signer}", whose key is not enrolled'
+
+
+@check("gsp-firmware-missing", area="driver")
+def the_loaded_module_has_its_firmware(
+    loaded: LoadedDriver, firmware: GspFirmware, distribution: Distribution | Unknown
+) -> Iterator[Finding]:
+    """GSP firmware of the loaded module's own release is on disk, where the driver does not answer."""
+    if firmware.folders:
+        return
+    if loaded.flavour is not Flavour.OPEN:
+        raise NotApplicable("the proprietary module also runs without GSP firmware on most GPUs")
+    others = f"; there is {listed(list(firmware.others))}" if firmware.others else ""
+    yield Finding(
+        id="gsp-firmware-missing",
+        severity=Severity.ERROR,
+        confidence=Confidence.LIKELY,
+        title=f"the GSP firmware of the loaded module, {loaded.release}, is not on disk{others}",
+        detail="The open kernel modules load it at each start of a GPU, and take no other release's.",
+        evidence=(
+            Evidence(source=firmware.looked[-1], excerpt=f"no nvidia/{loaded.release}/gsp_*.bin{others}"),
+            Evidence(source=loaded.source, excerpt=loaded.release.text),
+        ),
+        remedies=(_firmware(_remedies.family(distribution), loaded),),
+        explains=frozenset({"gpu-init-failed", "no-cuda-device", "device-nodes-missing"}),
+        layers=(Layer.LOADED_MODULE, Layer.GPU),
+    )
+
+
+def _firmware(which: Family, loaded: LoadedDriver) -> Remedy:
+    branch = loaded.release.branch
+    commands = {
+        Family.UBUNTU: (f"sudo apt install --reinstall nvidia-firmware-{branch}-{loaded.release}",),
+        Family.DEBIAN: ("sudo apt install --reinstall firmware-nvidia-gsp",),
+        Family.RHEL: ("sudo dnf reinstall nvidia-kmod-common",),
+        Family.ARCH: ("sudo pacman -S nvidia-utils",),
+    }.get(which, ())
+    return Remedy(
+        summary=f"install the firmware of exactly {loaded.release}, then load the module anew",
+        commands=(*commands, "ls /lib/firmware/nvidia"),
+        needs_root=bool(commands),
+        prediction="if only the firmware of a newer release is there, the driver was upgraded under the loaded module:"
+        " then a reboot, or a reload of the modules, brings the two together",
+    )

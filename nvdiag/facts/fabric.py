@@ -1,0 +1,82 @@
+"""What joins GPUs: NVSwitches on the bus with their fabric manager, and IMEX between machines."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nvdiag.facts import reading
+from nvdiag.facts.pci import DEVICES, VENDOR, GpusOnBus
+from nvdiag.facts.system import Surroundings
+from nvdiag.facts.units import UnitState, unit_state
+from nvdiag.host import Host
+from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.versions import DriverRelease
+
+FABRIC_MANAGER = "nv-fabricmanager"
+FABRIC_UNIT = "nvidia-fabricmanager.service"
+IMEX_UNIT = "nvidia-imex.service"
+IMEX_NODES = "/etc/nvidia-imex/nodes_config.cfg"
+_BRIDGE = "0x0680"
+"""An NVSwitch is a bridge of another kind (pci.ids class 0680) of NVIDIA's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NvSwitches:
+    """A machine with NVSwitches: their addresses, and its fabric manager's unit and release, as far as they tell.
+
+    NotApplicable without an NVSwitch, and where the services of the host are not seen.
+    """
+
+    addresses: tuple[str, ...]
+    unit: UnitState | Unknown
+    release: DriverRelease | None
+
+    @classmethod
+    def collect(cls, host: Host, surroundings: Surroundings, gpus: GpusOnBus) -> NvSwitches:
+        if surroundings.container or surroundings.driver_root:
+            raise NotApplicable("the fabric manager runs on the host, or in the driver's own container")
+        found = tuple(address for address in reading.names(host, DEVICES) if _is_switch(host, address))
+        if not found:
+            raise NotApplicable("no NVSwitch is on the PCI bus")
+        unit: UnitState | Unknown
+        try:
+            unit = unit_state(host, FABRIC_UNIT)
+        except Unknown as why:
+            unit = why
+        return cls(addresses=found, unit=unit, release=_release(host))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imex:
+    """A machine on which somebody has set up IMEX: its unit, and how many nodes its configuration names."""
+
+    unit: UnitState
+    nodes: int
+
+    @classmethod
+    def collect(cls, host: Host, surroundings: Surroundings, gpus: GpusOnBus) -> Imex:
+        if surroundings.container:
+            raise NotApplicable("IMEX runs on the host")
+        text = reading.text(host, IMEX_NODES)
+        if text is None:
+            raise NotApplicable("IMEX is not installed here")
+        nodes = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        return cls(unit=unit_state(host, IMEX_UNIT), nodes=len(nodes))
+
+
+def _is_switch(host: Host, address: str) -> bool:
+    vendor = reading.text(host, f"{DEVICES}/{address}/vendor")
+    if vendor is None or vendor.strip() != VENDOR:
+        return False
+    return (reading.text(host, f"{DEVICES}/{address}/class") or "").startswith(_BRIDGE)
+
+
+def _release(host: Host) -> DriverRelease | None:
+    """The release of the installed program, which `nv-fabricmanager --version` prints in words."""
+    try:
+        told = host.run(FABRIC_MANAGER, "--version")
+    except Unknown:
+        return None
+    found = re.search(r"\d{3}\.\d{1,3}(?:\.\d{1,3})?", told.stdout)
+    return DriverRelease.or_none(found[0]) if found else None
