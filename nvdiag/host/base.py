@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any
 """A value as `json.loads` makes it."""
 
-SECTIONS = ("files", "folders", "links", "stats", "opens", "modinfo", "elf", "commands", "probes", "env")
+SECTIONS = ("files", "folders", "links", "stats", "opens", "modinfo", "elf", "commands", "probes", "env", "contents")
 
 _WORDS = {
     "EACCES": "permission denied",
@@ -175,6 +175,13 @@ class Host(ABC):
     def elf_dynamic(self, path: str) -> dict[str, Json]:
         """What takes a real ELF reader: `soname`, `exports` (count), `fwd_compatibility` (text of NVIDIA's note)."""
         return dict(self._get("elf", f"{path} dynamic"))
+
+    def contents(self, kind: str, path: str) -> dict[str, Json]:
+        """What a large binary file says, read by one of the readers of its kind: `kernel`, `initramfs`, `certificates`.
+
+        Absent, Refused (also with the reader's reason), NotRecorded. The readers' own modules say what they answer.
+        """
+        return dict(self._get("contents", f"{kind} {path}"))
 
     def run(self, *argv: str) -> CommandResult:
         """Run a helper command that changes nothing. Absent where there is no such program; Refused("timeout")."""

@@ -16,6 +16,9 @@ from nvdiag.model.diagnosis import Source
 MAX_FILE = 2 * 1024 * 1024
 """Bytes. A longer file is refused as too large; in a file that is searched, a longer line is cut in two."""
 
+CONTENTS_SECONDS = 5.0
+"""How long a large file may be read, within the run's deadline."""
+
 COMMAND_SECONDS = 5.0
 """How long a helper command may take, within the run's deadline."""
 
@@ -49,6 +52,7 @@ class LiveHost(Host):
             "commands": self._command,
             "probes": self._probe,
             "env": self._variable,
+            "contents": self._contents,
         }
         now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
         self.source = Source(kind="live", name=os.uname().nodename, captured_at=now)
@@ -123,6 +127,23 @@ class LiveHost(Host):
             return modinfo.read_module(path)
         except modinfo.Unreadable as error:
             return {"error": str(error)}
+
+    def _contents(self, key: str) -> Json:
+        kind, _, path = key.partition(" ")
+        if kind == "initramfs":
+            from nvdiag.host import initramfs
+
+            until = min(self._until, time.monotonic() + CONTENTS_SECONDS)
+            return initramfs.read_initramfs(path, until, _program)
+        if kind == "certificates":
+            from nvdiag.host import certificates
+
+            return certificates.read_list(path)
+        if kind != "kernel":
+            raise LookupError(f"{kind} is nothing that nvdiag reads")
+        from nvdiag.host import kernel_image
+
+        return kernel_image.read_image(path)
 
     def _command(self, key: str) -> Json:
         argv = shlex.split(key)
