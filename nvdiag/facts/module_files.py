@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nvdiag.facts import reading
 from nvdiag.facts.boot import MODULE_FOLDERS, InstalledKernels, NextBootKernel
@@ -30,7 +30,9 @@ KNOWN_FOLDERS = (
 class ModuleFile:
     """One nvidia module file. None means that it could not be told; `how` says where the release was read.
 
-    `built_for` is the kernel release of its vermagic: a module for another kernel does not load.
+    `built_for` is the kernel release of its vermagic: a module for another kernel does not load, but for those that
+    weak-updates links to, which were found to fit. `listed` is False where modules.dep, by which modprobe goes, does not
+    have it.
     """
 
     path: str
@@ -41,6 +43,7 @@ class ModuleFile:
     flavour: Flavour | None = None
     signer: str | None = None
     signed: bool | None = None
+    listed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +79,23 @@ class RunningKernelModule:
 
 @dataclass(frozen=True, slots=True)
 class NextBootModule:
-    """What the next boot will load; `file` is None where there is certainly no module for that kernel."""
+    """What the next boot will load; `file` is None where there is certainly no module for that kernel.
+
+    `gap` then says what is there in its place, where that is known; `root` is NextBootKernel's.
+    """
 
     kernel: KernelRelease
     how: str
     file: ModuleFile | None
+    gap: str = ""
+    root: str = ""
 
     @classmethod
     def collect(cls, host: Host, surroundings: Surroundings, following: NextBootKernel) -> NextBootModule:
         _own_modules(host, surroundings)
-        return cls(following.release, following.how, module_for(host, following.release))
+        kernel, root = following.release, following.root
+        file = module_for(host, kernel, root)
+        return cls(kernel, following.how, file, _gap(host, kernel, root) if file is None else "", root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,23 +161,65 @@ def _own_modules(host: Host, surroundings: Surroundings) -> None:
         raise NotApplicable(f"the driver comes from {surroundings.driver_root}, not from this system's packages")
 
 
-def module_for(host: Host, kernel: KernelRelease) -> ModuleFile | None:
+def module_for(host: Host, kernel: KernelRelease, system: str = "") -> ModuleFile | None:
     """The nvidia module that modprobe takes for a kernel, None where there certainly is none. Unknown."""
-    found = candidates(host, kernel)
+    found = candidates(host, kernel, system)
     if not found:
         return None
     chosen = _chosen(host, found)
-    return _read(host, chosen, kernel)
+    try:
+        file = _read(host, chosen, kernel)
+    except Absent:
+        return None
+    if file.listed and _is_unlisted(host, chosen):
+        return replace(file, listed=False)
+    return file
 
 
-def candidates(host: Host, kernel: KernelRelease) -> tuple[str, ...]:
+def _is_unlisted(host: Host, path: str) -> bool:
+    """Whether modules.dep can be read and does not have a file: then depmod did not run since it came."""
+    folder, _, below = path.partition("/modules/")
+    kernel, _, name = below.partition("/")
+    try:
+        lines = host.lines_with("nvidia", f"{folder}/modules/{kernel}/modules.dep")
+    except Unknown:
+        return False
+    return not any(line.partition(":")[0] in (name, path) for line in lines)
+
+
+def _gap(host: Host, kernel: KernelRelease, system: str) -> str:
+    """What is there where a kernel has no module: Ubuntu's unlinked objects, or a name that leads nowhere."""
+    for root in (f"{system}{folder}/{kernel}" for folder in MODULE_FOLDERS):
+        for name in reading.names(host, f"{root}/kernel"):
+            if name.startswith("nvidia-") and "bits" in reading.names(host, f"{root}/kernel/{name}"):
+                return f"{root}/kernel/{name} has the objects (bits) of a prebuilt module that was never linked"
+    for path in candidates(host, kernel, system):
+        target = reading.link(host, path)
+        return (
+            f"{path} leads to {target}, which is not there"
+            if target
+            else f"modules.dep names {path}, which is not there"
+        )
+    return ""
+
+
+def all_copies(host: Host, kernel: KernelRelease, system: str = "") -> tuple[str, ...]:
+    """Every nvidia.ko of a kernel in the known folders, whichever modprobe takes."""
+    found: dict[str, None] = {}
+    for folder in MODULE_FOLDERS:
+        found.update(dict.fromkeys(_in_known_folders(host, f"{system}{folder}/{kernel}")))
+    merged = reading.link(host, f"{system}/lib") is not None
+    return tuple(path for path in found if not (merged and path.startswith(f"{system}/lib/")))
+
+
+def candidates(host: Host, kernel: KernelRelease, system: str = "") -> tuple[str, ...]:
     """The nvidia.ko files of a kernel: by modules.dep, which is what modprobe reads, else by the known folders.
 
-    Unknown where neither could be looked at.
+    Unknown where neither could be looked at. `system` is the root of another deployment.
     """
     silent: Unknown | None = None
     looked = False
-    for root in (f"{folder}/{kernel}" for folder in MODULE_FOLDERS):
+    for root in (f"{system}{folder}/{kernel}" for folder in MODULE_FOLDERS):
         try:
             lines = host.lines_with("nvidia", f"{root}/modules.dep")
         except Absent:
@@ -217,6 +269,8 @@ def _chosen(host: Host, found: tuple[str, ...]) -> str:
 def _read(host: Host, path: str, kernel: KernelRelease) -> ModuleFile:
     try:
         fields = host.modinfo(path)
+    except Absent:
+        raise
     except Unknown as why:
         return _by_path(host, path, kernel, why)
     return ModuleFile(

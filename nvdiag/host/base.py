@@ -52,13 +52,17 @@ class NotRecorded(Unknown):
 
 @dataclass(frozen=True, slots=True)
 class FileStat:
-    """stat(2) of a path, links followed. `mode` is as ls prints it (crw-rw-rw-); `rdev` is (major, minor) of a node."""
+    """stat(2) of a path, links followed. `mode` is as ls prints it (crw-rw-rw-); `rdev` is (major, minor) of a node.
+
+    `size` in bytes and `mtime` in seconds since the epoch are a regular file's.
+    """
 
     mode: str
     uid: int
     gid: int
     rdev: tuple[int, int] | None = None
     size: int | None = None
+    mtime: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +147,14 @@ class Host(ABC):
         """Absent, Refused, NotRecorded."""
         value = self._get("stats", path)
         rdev = str(value.get("rdev", "")).partition(":")
-        size = value.get("size")
+        size, mtime = value.get("size"), value.get("mtime")
         return FileStat(
             mode=str(value.get("mode", "")),
             uid=int(value.get("uid", 0)),
             gid=int(value.get("gid", 0)),
             rdev=(int(rdev[0]), int(rdev[2])) if _is_number(rdev[0]) and _is_number(rdev[2]) else None,
             size=size if isinstance(size, int) else None,
+            mtime=mtime if isinstance(mtime, int) else None,
         )
 
     def exists(self, path: str) -> bool:

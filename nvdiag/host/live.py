@@ -245,7 +245,7 @@ def _stat(path: str) -> Json:
     if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
         answer["rdev"] = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
     elif stat.S_ISREG(found.st_mode):
-        answer["size"] = found.st_size
+        answer |= {"size": found.st_size, "mtime": int(found.st_mtime)}
     return answer
 
 
