@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _remedies
+from nvdiag.checks import _evidence, _reboot_remedies, _remedies
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
-from nvdiag.facts.libraries import DriverLibraries, Kind
+from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver, VersionFile
+from nvdiag.facts.obstacles import Why
 from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.reboot import ON_DISK, Answer, RebootVerdict
 from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.facts.user_space import user_space_release
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
@@ -33,6 +36,7 @@ def module_and_libraries_are_one_release(
     version: VersionFile | Unknown,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
+    verdict: RebootVerdict | Unknown,
 ) -> Iterator[Finding]:
     """The loaded kernel module, the module that boots next and the driver's libraries are one release."""
     if surroundings.container:
@@ -41,31 +45,23 @@ def module_and_libraries_are_one_release(
     refused = isinstance(nvml, NvmlAnswer) and nvml.init == MISMATCH
     if installed is None and not refused:
         raise Unknown("no driver library here tells its release")
-    evidence = (
+    evidence: tuple[Evidence, ...] = (
         *_evidence.of_loaded(loaded, version),
         *(_evidence.of_library(copy) for copy in libraries.taken if copy.release is not None),
         *_evidence.of_nvml(nvml),
         *_evidence.of_disk(following, disk),
     )
+    evidence += _evidence.of_verdict(verdict, evidence)
+    after = _reboot_remedies.After(verdict, following, packages, distribution)
     if installed is None:
         yield _refused_without_release(loaded, evidence, following)
     elif installed != loaded.release:
-        if _disk_is_wrong(installed, following, disk):
-            yield _disk_mismatch(loaded, installed, evidence, following, packages, distribution)
+        if _disk_is_wrong(installed, verdict, following, disk):
+            yield _disk_mismatch(loaded, installed, evidence, after)
         else:
-            yield _memory_mismatch(loaded, installed, evidence, following, disk)
-    elif _next_release(following) not in (None, installed):
-        yield _breaks_at_next_boot(loaded, installed, evidence, following, packages, distribution)
-
-
-def user_space_release(libraries: DriverLibraries, nvml: NvmlAnswer | Unknown) -> DriverRelease | None:
-    """The release of the driver's libraries that a program gets: libnvidia-ml's, asked or by name, else libcuda's."""
-    if isinstance(nvml, NvmlAnswer) and nvml.release is not None:
-        return nvml.release
-    for copy in (libraries.nvml.taken, libraries.libcuda.taken):
-        if copy is not None and copy.kind is Kind.DRIVER:
-            return copy.release
-    return None
+            yield _memory_mismatch(loaded, installed, evidence, after, disk)
+    elif isinstance(verdict, RebootVerdict) and Why.OTHER_RELEASE in verdict.decisive:
+        yield _breaks_at_next_boot(loaded, verdict, evidence, after)
 
 
 def _next_release(following: NextBootModule | Unknown) -> DriverRelease | None:
@@ -73,11 +69,14 @@ def _next_release(following: NextBootModule | Unknown) -> DriverRelease | None:
 
 
 def _disk_is_wrong(
-    installed: DriverRelease, following: NextBootModule | Unknown, disk: RunningKernelModule | Unknown
+    installed: DriverRelease,
+    verdict: RebootVerdict | Unknown,
+    following: NextBootModule | Unknown,
+    disk: RunningKernelModule | Unknown,
 ) -> bool:
     """Whether the next boot is known, or (where it is not) the running kernel's folder suggests, to end no mismatch."""
-    if isinstance(following, NextBootModule):
-        return following.file is None or (following.file.release not in (None, installed))
+    if isinstance(verdict, RebootVerdict) and isinstance(following, NextBootModule):
+        return bool(ON_DISK & {reason.why for reason in verdict.reasons if reason.decides})
     release = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
     return release not in (None, installed)
 
@@ -86,13 +85,13 @@ def _memory_mismatch(
     loaded: LoadedDriver,
     installed: DriverRelease,
     evidence: tuple[Evidence, ...],
-    following: NextBootModule | Unknown,
+    after: _reboot_remedies.After,
     disk: RunningKernelModule | Unknown,
 ) -> Finding:
     remedies: list[Remedy] = []
     if isinstance(disk, RunningKernelModule) and disk.file is not None and disk.file.release == installed:
         remedies.append(_remedies.reload_modules(loaded.modules, installed, f"the module on disk for {disk.kernel}"))
-    remedies.append(_remedies.reboot(_remedies.reboot_prediction(following, installed)))
+    remedies += after.remedies()
     return Finding(
         id="driver-library-mismatch",
         severity=Severity.ERROR,
@@ -118,19 +117,17 @@ def _disk_mismatch(
     loaded: LoadedDriver,
     installed: DriverRelease,
     evidence: tuple[Evidence, ...],
-    following: NextBootModule | Unknown,
-    packages: DriverPackages | Unknown,
-    distribution: Distribution | Unknown,
+    after: _reboot_remedies.After,
 ) -> Finding:
-    known = isinstance(following, NextBootModule)
+    known = isinstance(after.verdict, RebootVerdict) and after.verdict.answer is not Answer.CANNOT_TELL
     return Finding(
         id="driver-disk-mismatch",
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN if known else Confidence.LIKELY,
         title=f"the libraries are {installed}, the loaded module is {loaded.release}, and a reboot alone does not help",
-        detail=_remedies.reboot_prediction(following, installed) + ".",
+        detail=after.prediction + ".",
         evidence=evidence,
-        remedies=_repair(following, installed, packages, distribution),
+        remedies=after.repairs(),
         explains=_CONSEQUENCES | {"driver-library-mismatch"},
         layers=(Layer.LOADED_MODULE, Layer.NEXT_BOOT_MODULE, Layer.NVML, Layer.LIBCUDA),
     )
@@ -138,33 +135,21 @@ def _disk_mismatch(
 
 def _breaks_at_next_boot(
     loaded: LoadedDriver,
-    installed: DriverRelease,
+    verdict: RebootVerdict,
     evidence: tuple[Evidence, ...],
-    following: NextBootModule | Unknown,
-    packages: DriverPackages | Unknown,
-    distribution: Distribution | Unknown,
+    after: _reboot_remedies.After,
 ) -> Finding:
     return Finding(
         id="driver-disk-mismatch",
         severity=Severity.WARNING,
         confidence=Confidence.CERTAIN,
-        title=f"it works now and breaks at the next boot: {_next_release(following)} is loaded then, not {installed}",
-        detail=f"The loaded module and the libraries are both {loaded.release}. Repair the packages before a reboot.",
+        title=f"it works now and breaks at the next boot: {verdict.loads} is loaded then, not {verdict.wanted}",
+        detail=f"The loaded module and the libraries are both {loaded.release}. Repair this before a reboot:"
+        f" {'; '.join(reason.says for reason in verdict.reasons)}.",
         evidence=evidence,
-        remedies=_repair(following, installed, packages, distribution),
+        remedies=after.repairs(),
         layers=(Layer.NEXT_BOOT_MODULE, Layer.NVML, Layer.LIBCUDA),
     )
-
-
-def _repair(
-    following: NextBootModule | Unknown,
-    installed: DriverRelease,
-    packages: DriverPackages | Unknown,
-    distribution: Distribution | Unknown,
-) -> tuple[Remedy, ...]:
-    if isinstance(following, NextBootModule):
-        return _remedies.repair_disk(distribution, packages, following.file, following.kernel, installed)
-    return ()
 
 
 def _refused_without_release(

@@ -11,7 +11,9 @@ from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import LoadedDriver
+from nvdiag.facts.obstacles import DiskReasons, NextBootObstacles
 from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.reboot import RebootVerdict, judged
 from nvdiag.facts.system import Distribution, RunningKernel
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy
 from nvdiag.model.unknown import Unknown
@@ -60,6 +62,8 @@ def no_mismatch_is_told_of(
     running: RunningKernel | Unknown,
     distribution: Distribution | Unknown,
     packages: DriverPackages | Unknown,
+    obstacles: NextBootObstacles | Unknown,
+    reasons: DiskReasons | Unknown,
 ) -> Iterator[Finding]:
     """Neither NVML nor the kernel module refuses the other for its release."""
     said = _said.about(messages, "driver-library-mismatch")
@@ -74,7 +78,10 @@ def no_mismatch_is_told_of(
     if why_disk:
         yield _disk(said, sides, why_disk, beside, _repair(disk, sides, packages, distribution))
     else:
-        yield _memory(said, sides, beside, following, disk, _by_dkms(installation, running, sides))
+        ahead = None
+        if isinstance(following, NextBootModule) and sides.library is not None:
+            ahead = judged(sides.library, following, obstacles, reasons, cut=True)
+        yield _memory(said, sides, beside, ahead, disk, _by_dkms(installation, running, sides))
 
 
 def _sides(
@@ -184,7 +191,7 @@ def _memory(
     said: tuple[Said, ...],
     sides: _Sides,
     beside: tuple[Evidence, ...],
-    following: NextBootModule | Unknown,
+    ahead: RebootVerdict | None,
     disk: RunningKernelModule | Unknown,
     by_dkms: str,
 ) -> Finding:
@@ -192,8 +199,8 @@ def _memory(
     on_disk = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
     if on_disk is not None and sides.library is not None and on_disk.starts_with(sides.library):
         prediction = f"a reboot will fix it if this kernel boots again: its module on disk is {on_disk}"
-    elif isinstance(following, NextBootModule) and sides.library is not None:
-        prediction = _remedies.reboot_prediction(following, sides.library)
+    elif ahead is not None:
+        prediction = ahead.prediction
     else:
         prediction = by_dkms or (
             "it helps if the module on disk for the kernel that boots next is of the libraries' release;"

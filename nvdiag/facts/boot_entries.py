@@ -40,8 +40,10 @@ class BootEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrubMenu:
-    """What grub.cfg says: its entries, the default that it sets where nothing is set for once, and whether the
-    entries are in files of their own (`blscfg`)."""
+    """What grub.cfg says: its entries, and the default that it sets where nothing is set for once.
+
+    `in_files` says that the entries are in files of their own (`blscfg`).
+    """
 
     entries: tuple[BootEntry, ...] = ()
     default: str | None = None
@@ -106,7 +108,7 @@ def parse_entry(name: str, text: str) -> BootEntry:
     """An entry of the Boot Loader Specification; its id is the file's name without .conf."""
     fields: dict[str, list[str]] = {}
     for line in text.splitlines()[:200]:
-        key, _, value = line.strip().partition(" ")
+        key, _, _ = line.strip().partition(" ")
         if key and not key.startswith("#"):
             fields.setdefault(key.partition("\t")[0], []).append((line.strip()[len(key) :]).strip())
 

@@ -60,7 +60,7 @@ def _wanted(menu: GrubMenu, environment: dict[str, str], path: str) -> tuple[str
 
 
 def picked(entries: Sequence[BootEntry], spec: str) -> tuple[BootEntry | None, bool]:
-    """The entry that `1>2`, a title or an id names, and whether it names one: GRUB takes the first where it does not."""
+    """The entry that `1>2`, a title or an id names, and whether it names one: else GRUB takes the first."""
     first, separator, rest = re.sub(">>", "\0", spec).partition(">")
     first = first.replace("\0", ">")
     entry: BootEntry | None = None

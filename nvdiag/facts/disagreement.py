@@ -1,4 +1,4 @@
-"""Whether the driver's parts disagree at all: what costly questions about the next boot are asked for, and only then."""
+"""Whether the driver's parts disagree at all: only then are costly questions about the next boot asked."""
 
 from __future__ import annotations
 

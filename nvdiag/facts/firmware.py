@@ -1,4 +1,4 @@
-"""The GSP firmware of the module that boots next: it is loaded from a folder that is named like the module's release."""
+"""The GSP firmware of the module that boots next: it lies in a folder that is named like the module's release."""
 
 from __future__ import annotations
 

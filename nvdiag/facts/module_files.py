@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from nvdiag.facts import reading
 from nvdiag.facts.boot import MODULE_FOLDERS, InstalledKernels, NextBootKernel
+from nvdiag.facts.libraries import NVML, release_in
 from nvdiag.facts.modules import Flavour
 from nvdiag.facts.system import RunningKernel, Surroundings
 from nvdiag.host import Absent, Host
@@ -31,8 +32,8 @@ class ModuleFile:
     """One nvidia module file. None means that it could not be told; `how` says where the release was read.
 
     `built_for` is the kernel release of its vermagic: a module for another kernel does not load, but for those that
-    weak-updates links to, which were found to fit. `listed` is False where modules.dep, by which modprobe goes, does not
-    have it.
+    weak-updates links to, which were found to fit. `listed` is False where modules.dep, by which modprobe goes, does
+    not have it.
     """
 
     path: str
@@ -81,7 +82,8 @@ class RunningKernelModule:
 class NextBootModule:
     """What the next boot will load; `file` is None where there is certainly no module for that kernel.
 
-    `gap` then says what is there in its place, where that is known; `root` is NextBootKernel's.
+    `gap` then says what is there in its place, where that is known; `root` is NextBootKernel's, and `libraries` the
+    release of the libraries in that root, which are not those of the system that runs.
     """
 
     kernel: KernelRelease
@@ -89,13 +91,16 @@ class NextBootModule:
     file: ModuleFile | None
     gap: str = ""
     root: str = ""
+    libraries: DriverRelease | None = None
 
     @classmethod
     def collect(cls, host: Host, surroundings: Surroundings, following: NextBootKernel) -> NextBootModule:
         _own_modules(host, surroundings)
         kernel, root = following.release, following.root
         file = module_for(host, kernel, root)
-        return cls(kernel, following.how, file, _gap(host, kernel, root) if file is None else "", root)
+        return cls(
+            kernel, following.how, file, _gap(host, kernel, root) if file is None else "", root, _libraries(host, root)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +179,14 @@ def module_for(host: Host, kernel: KernelRelease, system: str = "") -> ModuleFil
     if file.listed and _is_unlisted(host, chosen):
         return replace(file, listed=False)
     return file
+
+
+def _libraries(host: Host, root: str) -> DriverRelease | None:
+    """The release of libnvidia-ml in another root, by its link."""
+    if not root:
+        return None
+    target = reading.link(host, f"{root}/usr/lib64/{NVML}") or reading.link(host, f"{root}/usr/lib/{NVML}") or ""
+    return release_in(target)
 
 
 def _is_unlisted(host: Host, path: str) -> bool:

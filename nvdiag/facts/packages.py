@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import KernelModules
+from nvdiag.facts.obstacles import NextBootObstacles
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -43,8 +44,9 @@ class DriverPackages:
         modules: KernelModules,
         libraries: DriverLibraries | Unknown,
         following: NextBootModule | Unknown,
+        obstacles: NextBootObstacles | Unknown,
     ) -> DriverPackages:
-        if not _something_to_repair(modules, libraries, following):
+        if not _something_to_repair(modules, libraries, following) and not _stands_against(obstacles):
             raise NotApplicable("no module and no library is to be repaired, so no package is in question")
         command = {Family.DEBIAN: DPKG, Family.UBUNTU: DPKG, Family.ARCH: PACMAN}.get(distribution.family, RPM)
         return cls(tuple(parse_packages(host.run(*command).stdout)), command[0])
@@ -52,6 +54,11 @@ class DriverPackages:
     def matching(self, pattern: str) -> tuple[str, ...]:
         """The names of installed packages that match a regular expression from start to end."""
         return tuple(one.name for one in self.packages if re.fullmatch(pattern, one.name) and one.state.startswith("i"))
+
+
+def _stands_against(obstacles: NextBootObstacles | Unknown) -> bool:
+    """Whether something else than the module keeps the driver from working after the next boot."""
+    return isinstance(obstacles, NextBootObstacles) and any(reason.decides for reason in obstacles.reasons)
 
 
 def _something_to_repair(

@@ -1,4 +1,4 @@
-"""A run of a package manager, DKMS or akmods that is under way now: what it changes is not done, so it is waited for."""
+"""A run of a package manager, DKMS or akmods that is under way now: what it changes is not done yet."""
 
 from __future__ import annotations
 

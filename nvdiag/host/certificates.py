@@ -1,7 +1,8 @@
 """Who the certificates in a list of EFI's are of: the machine owner keys and the firmware's own signature database.
 
-The list is EFI_SIGNATURE_LIST (UEFI specification, "Signature Database"), behind four bytes of attributes where efivarfs
-shows it. Of a certificate only the common names of issuer and subject are read, by their object identifier 2.5.4.3.
+The list is EFI_SIGNATURE_LIST (UEFI specification, "Signature Database"), behind four bytes of attributes where
+efivarfs shows it. Of a certificate only the common names of issuer and subject are read, by their object identifier,
+2.5.4.3.
 """
 
 from __future__ import annotations

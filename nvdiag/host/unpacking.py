@@ -56,7 +56,8 @@ def unpacked(name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
     """What compressed pieces unpack to; further streams of the same format are read on. CannotUnpack, Damaged."""
     make = decompressor(name)
     engine = make()
-    for data in pieces:
+    for piece in pieces:
+        data = piece
         while data or not engine.needs_input:
             try:
                 out = engine.decompress(data, CHUNK)

@@ -26,8 +26,9 @@ NAMES = (
     "error", "exit", "stdout", "stderr", "mode", "uid", "gid", "rdev", "size", "class", "machine", "soname", "version",
     "license", "vermagic", "signed", "signer", "sig_id", "library", "dlopen_error", "nvml_version", "init", "init_text",
     "init_name", "driver_version", "cuda_driver_version", "count", "devices", "index", "handle", "errors", "pci",
-    "memory_bytes", "total", "modules", "others", "firmware", "kernels", "modprobe", "trouble", "release", "names", "used", "compute_processes", "graphics_processes", "pid", "name", "stage", "state",
+    "memory_bytes", "total", "used", "compute_processes", "graphics_processes", "pid", "name", "stage", "state",
     "signal", "silent_seconds", "left_behind", "fwd_compatibility", "cuda", "cuda_nvcc", "driver", "DRIVER_VERSIONS",
+    "modules", "others", "firmware", "kernels", "modprobe", "trouble", "release", "names",
 )  # fmt: skip
 
 

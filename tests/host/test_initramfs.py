@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvdiag.host import initramfs, kernel_image
+from nvdiag.host import initramfs, kernel_image, unpacking
 from tests.facts.hostile import QUICK
 from tests.host import elves
 from tests.host.archives import cpio, unified
@@ -86,9 +86,9 @@ def test_a_program_unpacks_what_python_does_not(tmp_path: Path, name: str, monke
     packed = subprocess.run([name, *flags, "-c"], input=cpio(contents()), capture_output=True, check=True).stdout
 
     def silent(wanted: str) -> Any:
-        raise initramfs.CannotUnpack(f"compressed with {wanted}, which this Python does not read")
+        raise unpacking.CannotUnpack(f"compressed with {wanted}, which this Python does not read")
 
-    monkeypatch.setattr(initramfs.unpacking, "decompressor", silent)
+    monkeypatch.setattr(unpacking, "decompressor", silent)
     found = read(tmp_path / "initrd", MICROCODE + packed)
     assert (found["trouble"], found["kernels"], found["firmware"]) == ("", [KERNEL], ["570.169/gsp_ga10x.bin.zst"])
     assert "no program" in read(tmp_path / "initrd", MICROCODE + packed, program=lambda _: None)["error"]
