@@ -44,7 +44,7 @@ class After:
             repairs = self.repairs()
             if repairs:
                 return (replace(repairs[0], prediction=_joined(self.prediction, repairs[0].prediction)), *repairs[1:])
-        return (*self._wait(), _remedies.reboot(self.prediction))
+        return (*self.wait(), _remedies.reboot(self.prediction))
 
     def repairs(self) -> tuple[Remedy, ...]:
         """What to repair, by the reasons that decide, in their order, each way once."""
@@ -52,14 +52,15 @@ class After:
             return ()
         found: dict[str, Remedy] = {}
         for one in (
-            *self._wait(),
+            *self.wait(),
             *self._space(),
             *(one for reason in self.verdict.reasons for one in self._for(reason)),
         ):
             found.setdefault(one.summary, one)
         return tuple(found.values())
 
-    def _wait(self) -> tuple[Remedy, ...]:
+    def wait(self) -> tuple[Remedy, ...]:
+        """Waiting for what is under way; nothing where nothing is."""
         reason = self.verdict.about(Why.UNDER_WAY) if isinstance(self.verdict, RebootVerdict) else None
         if reason is None:
             return ()

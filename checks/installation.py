@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _remedies
+from nvdiag.checks import _evidence, _reboot_remedies, _remedies
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.boot import InstalledKernels
@@ -15,6 +15,7 @@ from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.obstacles import DiskReasons
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpu, PciGpus
+from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.system import Distribution, Surroundings
 from nvdiag.facts.traces import DriverTraces
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
@@ -181,24 +182,26 @@ def the_next_boot_has_a_module(
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
     reasons: DiskReasons | Unknown,
+    verdict: RebootVerdict | Unknown,
 ) -> Iterator[Finding]:
     """The kernel that boots next has a module of the driver, where the one that runs has."""
     if modules.nvidia is None:
         raise NotApplicable("no nvidia module is loaded now")
     if following.file is not None:
         return
+    wait = _reboot_remedies.After(verdict, following, packages, distribution).wait()
     yield Finding(
         id="driver-not-built",
         subject=following.kernel.text,
         severity=Severity.WARNING,
-        confidence=Confidence.CERTAIN,
+        confidence=Confidence.LIKELY if wait else Confidence.CERTAIN,
         title=f"after the next boot there is no driver: {following.kernel} boots next and has no nvidia module",
         detail=f"That it boots next is known from: {following.how}.{_why_none(reasons, following, following.kernel)}",
         evidence=(
             Evidence(source=f"/lib/modules/{following.kernel}", excerpt="no nvidia module"),
             *_of_reasons(reasons, following, following.kernel),
         ),
-        remedies=_remedies.build_module(distribution, packages, following.kernel),
+        remedies=(*wait, *_remedies.build_module(distribution, packages, following.kernel)),
         explains=frozenset({"driver-disk-mismatch"}),
         layers=(Layer.NEXT_BOOT_MODULE,),
     )

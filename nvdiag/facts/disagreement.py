@@ -37,7 +37,7 @@ class Disagreement:
         if isinstance(following, NextBootModule):
             if following.file is None:
                 return cls(f"{following.kernel} boots next and has no module")
-            if following.file.release not in (None, installed or loaded.release):
+            if following.file.release not in (None, following.libraries or installed or loaded.release):
                 return cls(f"{following.file.release} is loaded at the next boot")
         raise NotApplicable("the loaded module, the libraries and the module of the next boot agree")
 

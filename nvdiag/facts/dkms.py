@@ -18,7 +18,7 @@ TREES = "/var/lib/dkms"
 
 _FOR_KERNEL = re.compile(r"make\.log for \S{1,120} for kernel (\S{3,80})")
 _VERSION_STRING = re.compile(r"NV_VERSION_STRING=\\?[\"']?\\?\"?(\d{3}(?:\.\d{1,4}){1,2})")
-_MAKES_OWN = re.compile(r"^\s*(?:g?make(?:\[\d+\])?: \*\*\*|Error! )|Error \d+$|-W(?:no-)?error", re.I)
+_MAKES_OWN = re.compile(r"^\s*(?:g?make(?:\[\d+\])?: \*\*\*|Error! )|Error \d+$", re.I)
 _DECISIVE = re.compile(
     r"fatal error:|\berror:|ERROR: modpost|ERROR: Kernel|undefined!|not found|compiler|No space left|not supported",
     re.I,

@@ -72,7 +72,9 @@ def _something_to_repair(
         return True
     if isinstance(following, Unknown):
         return False
-    return following.file is None or any(copy.release != following.file.release for copy in libraries.taken)
+    if following.file is None or following.libraries is not None:
+        return following.file is None or following.file.release != following.libraries
+    return any(copy.release != following.file.release for copy in libraries.taken)
 
 
 def parse_packages(text: str) -> Iterator[Package]:

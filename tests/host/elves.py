@@ -43,8 +43,8 @@ def module(
             yield from _zeros(length)
     yield headers
     if signer:
-        name = signer.encode()
-        signature = b"PKCS#7 of \x06\x03\x55\x04\x03\x0c" + bytes([len(name)]) + name + b" and its numbers"
+        words = signer.encode()
+        signature = b"PKCS#7 of \x06\x03\x55\x04\x03\x0c" + bytes([len(words)]) + words + b" and its numbers"
         yield signature + b"\0\0\2" + bytes(5) + struct.pack(">I", len(signature)) + SIGNED
     elif signed:
         yield b"a PKCS#7 signature" + bytes(12) + SIGNED

@@ -123,7 +123,8 @@ def joined(*trees: Tree) -> Tree:
     for tree in trees[1:]:
         whole = whole.but(
             files=dict(tree.files), links=dict(tree.links), nodes=dict(tree.nodes), modules=dict(tree.modules),
-            libraries=dict(tree.libraries), commands=dict(tree.commands), probes=dict(tree.probes), env=dict(tree.env),
+            images=dict(tree.images), refused=dict(tree.refused), libraries=dict(tree.libraries),
+            commands=dict(tree.commands), probes=dict(tree.probes), env=dict(tree.env),
             opens=dict(tree.opens), cached=(*whole.cached, *tree.cached), folders=(*whole.folders, *tree.folders),
         )  # fmt: skip
     return whole

@@ -25,7 +25,7 @@ from nvdiag.model.diagnosis import Source
 class Tree:
     """What is on a machine. `modules` are kernel module files with their .modinfo; `libraries` real ELF files.
 
-    `images` are files with real contents, kernel modules among them: what nvdiag's own readers make of them is answered.
+    `images` are files with real contents, kernel modules among them, which nvdiag's own readers read.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -108,10 +108,9 @@ class TreeHost(Host):
 
     def look(self, section: str, key: str) -> Any:
         self.asked.append(f"{section} {key}")
-        if section in ("files", "folders", "stats", "modinfo", "elf", "links", "contents") and (
-            refused := self.tree.refused.get(key.rpartition(" ")[2] if section == "contents" else key)
-        ):
-            return {"error": refused}
+        path = key.partition(" ")[2] if section == "contents" else key
+        if section not in ("opens", "commands", "probes", "env") and path in self.tree.refused:
+            return {"error": self.tree.refused[path]}
         return getattr(self, f"_{section}")(key)
 
     def _paths(self) -> list[str]:
