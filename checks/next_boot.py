@@ -6,25 +6,31 @@ from collections.abc import Iterator
 
 from nvdiag.checks import _driver_remedies, _reboot_remedies, _remedies
 from nvdiag.engine import check
+from nvdiag.facts.firmware import NextBootFirmware
+from nvdiag.facts.modprobe import ModuleBlocks
 from nvdiag.facts.module_files import NextBootModule
-from nvdiag.facts.modules import KernelModules
+from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.obstacles import NextBootObstacles, Reason, Why
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.reboot import RebootVerdict
+from nvdiag.facts.signatures import NextBootSignature
 from nvdiag.facts.system import Distribution
 from nvdiag.model.finding import Confidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 
 @check("secure-boot-rejected", area="driver")
-def the_next_boots_module_has_a_good_signature(
-    modules: KernelModules,
+def the_module_that_boots_next_is_trusted(
+    loaded: LoadedDriver,
     following: NextBootModule,
+    signature: NextBootSignature,
     obstacles: NextBootObstacles,
     distribution: Distribution | Unknown,
 ) -> Iterator[Finding]:
     """The kernel will take the signature of the module that boots next, where it asks for one."""
-    reason = _standing(modules, obstacles, Why.SIGNATURE)
+    if signature.accepted is None:
+        raise Unknown(signature.says)
+    reason = _standing(obstacles, Why.SIGNATURE)
     if reason is not None:
         yield _finding(
             "secure-boot-rejected",
@@ -35,35 +41,37 @@ def the_next_boots_module_has_a_good_signature(
 
 
 @check("gsp-firmware-missing", area="driver")
-def the_next_boots_module_has_its_firmware(
-    modules: KernelModules,
+def the_module_that_boots_next_has_its_firmware(
+    loaded: LoadedDriver,
     following: NextBootModule,
+    firmware: NextBootFirmware,
     obstacles: NextBootObstacles,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
 ) -> Iterator[Finding]:
     """The GSP firmware of the module that boots next is there, where the module needs it."""
-    reason = _standing(modules, obstacles, Why.FIRMWARE)
-    if reason is not None and following.file is not None:
+    reason = _standing(obstacles, Why.FIRMWARE)
+    if reason is not None:
         yield _finding(
             "gsp-firmware-missing",
             reason,
-            f"the GSP firmware of {following.file.release} is missing, so no GPU starts with that module",
+            f"the GSP firmware of {firmware.release} is missing, so no GPU starts with that module",
             (_reboot_remedies.firmware_package(distribution, packages, reason.evidence[0].source),),
         )
 
 
 @check("driver-not-loaded", area="driver")
 def nothing_keeps_the_module_out_at_the_next_boot(
-    modules: KernelModules,
+    loaded: LoadedDriver,
     following: NextBootModule | Unknown,
+    blocks: ModuleBlocks,
     obstacles: NextBootObstacles,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
     verdict: RebootVerdict | Unknown,
 ) -> Iterator[Finding]:
     """Neither modprobe's configuration nor the kernel's command line keeps the loaded module out of the next boot."""
-    reason = _standing(modules, obstacles, Why.KEPT_OUT)
+    reason = _standing(obstacles, Why.KEPT_OUT)
     if reason is not None:
         after = _reboot_remedies.After(verdict, following, packages, distribution)
         yield _finding(
@@ -75,16 +83,14 @@ def nothing_keeps_the_module_out_at_the_next_boot(
 
 
 @check("driver-disk-mismatch", area="driver")
-def the_next_boot_has_a_whole_initramfs_and_finds_the_module(
-    modules: KernelModules,
+def the_initramfs_and_modprobe_find_the_module(
+    loaded: LoadedDriver,
     following: NextBootModule,
     verdict: RebootVerdict,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
 ) -> Iterator[Finding]:
     """The initramfs that boots next is whole, and modules.dep has the driver's module."""
-    if modules.nvidia is None:
-        raise NotApplicable("no nvidia module is loaded now")
     if not verdict.well or Why.OTHER_RELEASE in verdict.decisive:
         raise NotApplicable("the mismatch of the releases is what stands first")
     for why in (Why.INITRAMFS, Why.NOT_LISTED, Why.OTHER_KERNEL):
@@ -96,10 +102,8 @@ def the_next_boot_has_a_whole_initramfs_and_finds_the_module(
         return
 
 
-def _standing(modules: KernelModules, obstacles: NextBootObstacles, why: Why) -> Reason | None:
-    """The obstacle, where a driver is loaded now: where none is, other checks say why."""
-    if modules.nvidia is None:
-        raise NotApplicable("no nvidia module is loaded now")
+def _standing(obstacles: NextBootObstacles, why: Why) -> Reason | None:
+    """The obstacle of this kind that decides."""
     reason = obstacles.about(why)
     return reason if reason is not None and reason.decides else None
 

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.boot_entries import MODULE_FOLDERS, BootEntry, paths_of
-from nvdiag.facts.boot_grub import Booting, next_by_grub, parse_grubenv
+from nvdiag.facts.boot_grub import Booting, next_by_grub
 from nvdiag.facts.boot_ostree import next_by_ostree
 from nvdiag.facts.boot_systemd import is_used, next_by_systemd_boot
 from nvdiag.facts.system import Distribution, Surroundings
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import KernelRelease
-
-__all__ = ("MODULE_FOLDERS", "InstalledKernels", "NextBootKernel", "RootFilesystem", "parse_grubenv")
 
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "9p", "virtiofs", "ceph"})
 _MEMORY = frozenset({"tmpfs", "ramfs", "rootfs", "squashfs", "erofs", "iso9660"})

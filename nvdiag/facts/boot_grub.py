@@ -34,10 +34,11 @@ def next_by_grub(host: Host, installed: Sequence[KernelRelease]) -> Booting:
     if found is None:
         return _by_rule(host, environment, installed)
     menu, path = found
-    entries = _in_files(host) if menu.in_files else menu.entries
-    spec, how = _wanted(menu, environment, path)
-    if menu.in_files and not _numbered_or_here(spec, entries):
+    in_files = _in_files(host) if menu.in_files else ()
+    if menu.in_files and not in_files:
         return _by_rule(host, environment, installed)
+    entries = (*in_files, *menu.entries)
+    spec, how = _wanted(menu, environment, path)
     entry, exact = picked(entries, spec)
     if entry is None:
         raise Unknown(f"{path} has no entry that boots a kernel")
@@ -102,10 +103,6 @@ def _in_files(host: Host) -> tuple[BootEntry, ...]:
     except Absent:
         return ()
     return tuple(sorted(found, key=lambda one: KernelRelease(one.id), reverse=True))
-
-
-def _numbered_or_here(spec: str, entries: Sequence[BootEntry]) -> bool:
-    return bool(entries) and (spec.isdigit() or any(spec in (one.id, one.title) for one in entries))
 
 
 def _by_rule(host: Host, environment: dict[str, str], installed: Sequence[KernelRelease]) -> Booting:

@@ -42,7 +42,7 @@ class ModuleBlocks:
         unasked = [one for one in lines if _UNASKED.fullmatch(one.excerpt)]
         words = following.options if following and following.options else None
         where = "the entry that boots next" if words else COMMAND_LINE
-        for word in (words or reading.text(host, COMMAND_LINE) or "").split():
+        for word in (words or _running_options(host)).split():
             name, _, value = word.partition("=")
             if "nvidia" in value.split(","):
                 if name == "module_blacklist":
@@ -50,6 +50,14 @@ class ModuleBlocks:
                 elif name == "modprobe.blacklist":
                     unasked.append(Evidence(source=where, excerpt=word))
         return cls(tuple(refused), tuple(unasked))
+
+
+def _running_options(host: Host) -> str:
+    """The command line of the kernel that runs, only where nvidia is in it: a recording needs no more of it."""
+    try:
+        return " ".join(host.lines_with("nvidia", COMMAND_LINE))
+    except Unknown:
+        return reading.text(host, COMMAND_LINE) or ""
 
 
 def _configured(host: Host, root: str) -> list[Evidence]:

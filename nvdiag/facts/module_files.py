@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from nvdiag.facts import reading
-from nvdiag.facts.boot import MODULE_FOLDERS, InstalledKernels, NextBootKernel
+from nvdiag.facts.boot import InstalledKernels, NextBootKernel
+from nvdiag.facts.boot_entries import MODULE_FOLDERS
 from nvdiag.facts.libraries import NVML, release_in
 from nvdiag.facts.modules import Flavour
 from nvdiag.facts.system import RunningKernel, Surroundings

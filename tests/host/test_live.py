@@ -153,7 +153,9 @@ def test_stat_of_a_node_and_of_a_file(machine: LiveHost, tmp_path: Path) -> None
     assert (node.mode[0], node.rdev, node.size) == ("c", (1, 3), None)
     (tmp_path / "a").write_bytes(b"12345")
     (tmp_path / "a").chmod(0o640)
-    assert machine.stat(str(tmp_path / "a")) == FileStat("-rw-r-----", os.geteuid(), os.getegid(), None, 5)
+    assert machine.stat(str(tmp_path / "a")) == FileStat(
+        "-rw-r-----", os.geteuid(), os.getegid(), None, 5, int((tmp_path / "a").stat().st_mtime)
+    )
 
 
 def test_missing_program_is_absent(machine: LiveHost) -> None:
