@@ -10,6 +10,7 @@ from nvdiag.facts import reading
 from nvdiag.facts.boot import InstalledKernels, NextBootKernel
 from nvdiag.facts.boot_entries import MODULE_FOLDERS
 from nvdiag.facts.libraries import NVML, release_in
+from nvdiag.facts.module_places import MAIN_MODULE, candidates, is_unlisted
 from nvdiag.facts.modules import Flavour
 from nvdiag.facts.system import RunningKernel, Surroundings
 from nvdiag.host import Absent, Host
@@ -17,15 +18,6 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease
 
 MODINFO = "modinfo nvidia"
-
-MAIN_MODULE = re.compile(r"(nvidia(?:-current|-tesla|-legacy|-\d+)?(?:-\d+(?:xx)?)?(?:-open)?)\.ko(?:\.(?:xz|zst|gz))?")
-"""File names of nvidia.ko; Debian renames it (nvidia-current.ko, nvidia-tesla-470.ko, nvidia-legacy-390xx.ko)."""
-
-KNOWN_FOLDERS = (
-    "updates/dkms", "updates", "updates/nvidia", "extra", "extra/nvidia", "weak-updates", "weak-updates/nvidia",
-    "extramodules", "kernel/drivers/video", "kernel/drivers/video/nvidia", "misc",
-)  # fmt: skip
-"""Where distributions, DKMS and NVIDIA's installer put them below /lib/modules/RELEASE; Ubuntu: kernel/nvidia-NNN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +169,7 @@ def module_for(host: Host, kernel: KernelRelease, system: str = "") -> ModuleFil
         file = _read(host, chosen, kernel)
     except Absent:
         return None
-    if file.listed and _is_unlisted(host, chosen):
+    if file.listed and is_unlisted(host, chosen):
         return replace(file, listed=False)
     return file
 
@@ -188,17 +180,6 @@ def _libraries(host: Host, root: str) -> DriverRelease | None:
         return None
     target = reading.link(host, f"{root}/usr/lib64/{NVML}") or reading.link(host, f"{root}/usr/lib/{NVML}") or ""
     return release_in(target)
-
-
-def _is_unlisted(host: Host, path: str) -> bool:
-    """Whether modules.dep can be read and does not have a file: then depmod did not run since it came."""
-    folder, _, below = path.partition("/modules/")
-    kernel, _, name = below.partition("/")
-    try:
-        lines = host.lines_with("nvidia", f"{folder}/modules/{kernel}/modules.dep")
-    except Unknown:
-        return False
-    return not any(line.partition(":")[0] in (name, path) for line in lines)
 
 
 def _gap(host: Host, kernel: KernelRelease, system: str) -> str:
@@ -215,55 +196,6 @@ def _gap(host: Host, kernel: KernelRelease, system: str) -> str:
             else f"modules.dep names {path}, which is not there"
         )
     return ""
-
-
-def all_copies(host: Host, kernel: KernelRelease, system: str = "") -> tuple[str, ...]:
-    """Every nvidia.ko of a kernel in the known folders, whichever modprobe takes."""
-    found: dict[str, None] = {}
-    for folder in MODULE_FOLDERS:
-        found.update(dict.fromkeys(_in_known_folders(host, f"{system}{folder}/{kernel}")))
-    merged = reading.link(host, f"{system}/lib") is not None
-    return tuple(path for path in found if not (merged and path.startswith(f"{system}/lib/")))
-
-
-def candidates(host: Host, kernel: KernelRelease, system: str = "") -> tuple[str, ...]:
-    """The nvidia.ko files of a kernel: by modules.dep, which is what modprobe reads, else by the known folders.
-
-    Unknown where neither could be looked at. `system` is the root of another deployment.
-    """
-    silent: Unknown | None = None
-    looked = False
-    for root in (f"{system}{folder}/{kernel}" for folder in MODULE_FOLDERS):
-        try:
-            lines = host.lines_with("nvidia", f"{root}/modules.dep")
-        except Absent:
-            looked = looked or not reading.names(host, root)
-            lines = ()
-        except Unknown as why:
-            silent, lines = why, ()
-        else:
-            looked = True
-        listed = [line.partition(":")[0] for line in lines]
-        paths = [path if path.startswith("/") else f"{root}/{path}" for path in listed if _is_main(path)]
-        paths = paths or _in_known_folders(host, root)
-        if paths:
-            return tuple(paths)
-    recorded = [path for path in host.recorded("modinfo") if f"/modules/{kernel}/" in path and _is_main(path)]
-    if not recorded and silent is not None and not looked:
-        raise Unknown(f"which nvidia module {kernel} has: {silent}")
-    return tuple(recorded)
-
-
-def _is_main(path: str) -> bool:
-    return MAIN_MODULE.fullmatch(path.rpartition("/")[2]) is not None
-
-
-def _in_known_folders(host: Host, root: str) -> list[str]:
-    ubuntu = [f"kernel/{name}" for name in reading.names(host, f"{root}/kernel") if name.startswith("nvidia-")]
-    found = []
-    for folder in (*KNOWN_FOLDERS, *ubuntu):
-        found += [f"{root}/{folder}/{name}" for name in reading.names(host, f"{root}/{folder}") if _is_main(name)]
-    return found
 
 
 def _chosen(host: Host, found: tuple[str, ...]) -> str:

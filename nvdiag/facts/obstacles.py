@@ -12,7 +12,8 @@ from nvdiag.facts.dkms import DkmsState
 from nvdiag.facts.firmware import NextBootFirmware
 from nvdiag.facts.initramfs import InitramfsCopy
 from nvdiag.facts.modprobe import ModuleBlocks
-from nvdiag.facts.module_files import NextBootModule, all_copies
+from nvdiag.facts.module_files import NextBootModule
+from nvdiag.facts.module_places import all_copies
 from nvdiag.facts.modules import Flavour
 from nvdiag.facts.signatures import NextBootSignature
 from nvdiag.facts.underway import PackageRun
