@@ -55,7 +55,8 @@ class SignaturePolicy:
         asked = re.search(
             r"(?:^|\s)(module\.sig_enforce(?:=1)?|lockdown=(?:integrity|confidentiality))(?=\s|$)", options
         )
-        if lockdown is None and sig_enforce is None and not asked:
+        built_without = all(reading.certainly_absent(host, path) for path in (LOCKDOWN, SIG_ENFORCE))
+        if lockdown is None and sig_enforce is None and not asked and not built_without:
             raise Unknown("whether the kernel asks for signatures stands in files that cannot be read here")
         evidence = []
         if lockdown and re.search(r"\[(?:integrity|confidentiality)\]", lockdown):
