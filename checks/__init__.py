@@ -2,10 +2,11 @@
 
 MODULES = (
     "driver", "mismatch_told", "mismatch_disguised", "installation", "kernel_modules", "dkms", "gpu_support",
-    "gpu_kind", "gpu_generation", "module_needs", "packages", "package_states", "device", "gpu_on_bus", "node_numbers",
-    "fabric", "gpu_messages", "node_messages", "fabric_messages", "sharing_messages", "xids", "memory", "libraries",
-    "loader_words", "smi_header", "driver_words", "cuda_libraries", "container", "container_start", "container_inside",
-    "cdi", "wsl", "jetson", "cuda", "cuda_errors", "build_tools", "frameworks", "python_environment", "python_fit",
-    "llama", "environment", "visible_devices", "overrides", "processes", "nccl", "earlier_boots", "engine",
+    "gpu_kind", "gpu_generation", "module_needs", "next_boot", "packages", "package_states", "device", "gpu_on_bus",
+    "node_numbers", "fabric", "gpu_messages", "node_messages", "fabric_messages", "sharing_messages", "xids", "memory",
+    "libraries", "loader_words", "smi_header", "driver_words", "cuda_libraries", "container", "container_start",
+    "container_inside", "cdi", "wsl", "jetson", "cuda", "cuda_errors", "build_tools", "frameworks",
+    "python_environment", "python_fit", "llama", "environment", "visible_devices", "overrides", "processes", "nccl",
+    "earlier_boots", "engine",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

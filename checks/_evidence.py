@@ -8,6 +8,7 @@ from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.libraries import LibraryCopy
 from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import LoadedDriver, VersionFile
+from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease
@@ -34,6 +35,16 @@ def of_nvml(nvml: NvmlAnswer | Unknown) -> Iterator[Evidence]:
         yield Evidence(source="nvmlInit", excerpt=f"{nvml.init} {nvml.init_text}".strip())
     if nvml.release is not None:
         yield Evidence(source="nvmlSystemGetNVMLVersion", excerpt=nvml.release.text)
+
+
+def of_verdict(verdict: RebootVerdict | Unknown, shown: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """What the verdict on a reboot rests on besides what is shown already."""
+    sources = {one.source for one in shown}
+    return (
+        tuple(one for one in verdict.evidence if one.source not in sources)
+        if isinstance(verdict, RebootVerdict)
+        else ()
+    )
 
 
 def of_disk(following: NextBootModule | Unknown, disk: RunningKernelModule | Unknown) -> Iterator[Evidence]:

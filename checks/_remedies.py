@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from nvdiag.facts.module_files import ModuleFile, NextBootModule
+from nvdiag.facts.module_files import ModuleFile
 from nvdiag.facts.modules import UNLOAD_ORDER, KernelModules
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import GpusOnBus
@@ -85,25 +85,6 @@ def reboot(prediction: str) -> Remedy:
         reboots=True,
         prediction=prediction,
     )
-
-
-def reboot_prediction(following: NextBootModule | Unknown, wanted: DriverRelease) -> str:
-    """What a reboot does to a mismatch with libraries of release `wanted`, and why."""
-    if isinstance(following, Unknown):
-        return f"cannot tell whether a reboot will fix it: {following}"
-    kernel = f"{following.kernel}, which boots next ({following.how})"
-    if following.file is None:
-        return f"a reboot will NOT fix it: there is no nvidia module for {kernel}"
-    if following.file.built_for not in (None, following.kernel.text):
-        return (
-            f"a reboot will NOT fix it: the module on disk for {kernel}, was built for {following.file.built_for}"
-            " and will not load"
-        )
-    if following.file.release is None:
-        return f"cannot tell whether a reboot will fix it: the module on disk for {kernel}, does not say its release"
-    if following.file.release == wanted:
-        return f"a reboot will fix it: the module on disk for {kernel}, is {following.file.release}"
-    return f"a reboot will NOT fix it: the module on disk for {kernel}, is {following.file.release}, not {wanted}"
 
 
 def build_module(

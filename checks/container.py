@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvdiag.checks import _evidence
-from nvdiag.checks.driver import user_space_release
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.modules import DriverHere, LoadedDriver, VersionFile
 from nvdiag.facts.system import Surroundings
 from nvdiag.facts.toolkits import Toolkits
+from nvdiag.facts.user_space import user_space_release
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 

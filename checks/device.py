@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks.driver import user_space_release
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.libraries import DriverLibraries
@@ -12,6 +11,7 @@ from nvdiag.facts.modules import DriverHere, KernelModules, LoadedDriver
 from nvdiag.facts.nodes import MODPROBE_HELPER, DeviceNodes, NodeAccess
 from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.system import Surroundings
+from nvdiag.facts.user_space import user_space_release
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown

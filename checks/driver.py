@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _mismatch_ways, _reload, _remedies, _since
+from nvdiag.checks import _evidence, _mismatch_ways, _reboot_remedies, _reload, _remedies, _since
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.history import DriverHistory
-from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryCopy
+from nvdiag.facts.libraries import DriverLibraries, LibraryCopy
 from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver, VersionFile
+from nvdiag.facts.obstacles import Why
 from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.reboot import ON_DISK, Answer, RebootVerdict
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.facts.user_space import user_space_release
 from nvdiag.facts.without_reboot import WithoutReboot
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -54,6 +57,7 @@ def module_and_libraries_are_one_release(
     distribution: Distribution | Unknown,
     history: DriverHistory | Unknown,
     way: WithoutReboot,
+    verdict: RebootVerdict | Unknown,
 ) -> Iterator[Finding]:
     """The loaded kernel module, the module that boots next and the driver's libraries are one release."""
     if surroundings.container:
@@ -62,13 +66,15 @@ def module_and_libraries_are_one_release(
     refused = isinstance(nvml, NvmlAnswer) and nvml.init == MISMATCH
     if installed is None and not refused:
         raise Unknown("no driver library here tells its release")
-    evidence = (
+    evidence: tuple[Evidence, ...] = (
         *_evidence.of_loaded(loaded, version),
         *(_evidence.of_library(copy) for copy in libraries.taken if copy.release is not None),
         *_evidence.of_nvml(nvml),
         *_evidence.of_disk(following, disk),
         *_since.evidence(history),
     )
+    evidence += _evidence.of_verdict(verdict, evidence)
+    after = _reboot_remedies.After(verdict, following, packages, distribution)
     if installed is None:
         yield _refused_without_release(loaded, evidence, following)
     elif installed != loaded.release:
@@ -78,33 +84,14 @@ def module_and_libraries_are_one_release(
         stray = _mismatch_ways.stray(loaded, libraries)
         if stray is not None:
             yield _stray_mismatch(loaded, installed, evidence, *stray)
-        elif _disk_is_wrong(installed, following, disk):
-            repair = _repair(following, installed, packages, distribution)
-            yield _disk_mismatch(loaded, installed, evidence, following, (*now, *repair, *later), history)
+        elif _disk_is_wrong(installed, verdict, following, disk):
+            yield _disk_mismatch(loaded, installed, evidence, after, (*now, *after.repairs(), *later), history)
         else:
-            reboot = _remedies.reboot(_remedies.reboot_prediction(following, installed))
             how = _how_it_came(loaded, installed, history)
             why = _mismatch_ways.why_no_reload(way)
-            yield _memory_mismatch(loaded, installed, evidence, (*now, reboot, *later), how, why)
-    elif _next_release(following) not in (None, installed):
-        yield _breaks_at_next_boot(loaded, installed, evidence, following, packages, distribution)
-
-
-def user_space_release(
-    libraries: DriverLibraries, nvml: NvmlAnswer | Unknown, smi: SmiReport | Unknown = _NOT_ASKED
-) -> DriverRelease | None:
-    """The release of the driver's libraries that a program gets: libnvidia-ml's, asked or by name, else libcuda's.
-
-    Where only libcuda is seen and nvidia-smi works, libnvidia-ml is of the module's release, which nvidia-smi prints.
-    """
-    if isinstance(nvml, NvmlAnswer) and nvml.release is not None:
-        return nvml.release
-    if libraries.nvml.taken is None and isinstance(smi, SmiReport) and smi.header is not None:
-        return smi.header.driver
-    for copy in (libraries.nvml.taken, libraries.libcuda.taken):
-        if copy is not None and copy.kind is Kind.DRIVER:
-            return copy.release
-    return None
+            yield _memory_mismatch(loaded, installed, evidence, (*now, *after.remedies(), *later), how, why)
+    elif isinstance(verdict, RebootVerdict) and Why.OTHER_RELEASE in verdict.decisive:
+        yield _breaks_at_next_boot(loaded, verdict, evidence, after)
 
 
 def _next_release(following: NextBootModule | Unknown) -> DriverRelease | None:
@@ -112,11 +99,14 @@ def _next_release(following: NextBootModule | Unknown) -> DriverRelease | None:
 
 
 def _disk_is_wrong(
-    installed: DriverRelease, following: NextBootModule | Unknown, disk: RunningKernelModule | Unknown
+    installed: DriverRelease,
+    verdict: RebootVerdict | Unknown,
+    following: NextBootModule | Unknown,
+    disk: RunningKernelModule | Unknown,
 ) -> bool:
     """Whether the next boot is known, or (where it is not) the running kernel's folder suggests, to end no mismatch."""
-    if isinstance(following, NextBootModule):
-        return following.file is None or (following.file.release not in (None, installed))
+    if isinstance(verdict, RebootVerdict) and isinstance(following, NextBootModule):
+        return bool(ON_DISK & {reason.why for reason in verdict.reasons if reason.decides})
     release = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
     return release not in (None, installed)
 
@@ -185,11 +175,11 @@ def _disk_mismatch(
     loaded: LoadedDriver,
     installed: DriverRelease,
     evidence: tuple[Evidence, ...],
-    following: NextBootModule | Unknown,
+    after: _reboot_remedies.After,
     remedies: tuple[Remedy, ...],
     history: DriverHistory | Unknown,
 ) -> Finding:
-    known = isinstance(following, NextBootModule)
+    known = isinstance(after.verdict, RebootVerdict) and after.verdict.answer is not Answer.CANNOT_TELL
     older = (
         " The module is the newer side, so look first which of the two is wanted." if installed < loaded.release else ""
     )
@@ -198,7 +188,7 @@ def _disk_mismatch(
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN if known else Confidence.LIKELY,
         title=f"the libraries are {installed}, the loaded module is {loaded.release}, and a reboot alone does not help",
-        detail=f"{_remedies.reboot_prediction(following, installed)}.{older} {_since.told(history)}".strip(),
+        detail=f"{after.prediction}.{older} {_since.told(history)}".strip(),
         evidence=evidence,
         remedies=remedies,
         explains=_CONSEQUENCES | {"driver-library-mismatch"},
@@ -208,33 +198,21 @@ def _disk_mismatch(
 
 def _breaks_at_next_boot(
     loaded: LoadedDriver,
-    installed: DriverRelease,
+    verdict: RebootVerdict,
     evidence: tuple[Evidence, ...],
-    following: NextBootModule | Unknown,
-    packages: DriverPackages | Unknown,
-    distribution: Distribution | Unknown,
+    after: _reboot_remedies.After,
 ) -> Finding:
     return Finding(
         id="driver-disk-mismatch",
         severity=Severity.WARNING,
         confidence=Confidence.CERTAIN,
-        title=f"it works now and breaks at the next boot: {_next_release(following)} is loaded then, not {installed}",
-        detail=f"The loaded module and the libraries are both {loaded.release}. Repair the packages before a reboot.",
+        title=f"it works now and breaks at the next boot: {verdict.loads} is loaded then, not {verdict.wanted}",
+        detail=f"The loaded module and the libraries are both {loaded.release}. Repair this before a reboot:"
+        f" {'; '.join(reason.says for reason in verdict.reasons)}.",
         evidence=evidence,
-        remedies=_repair(following, installed, packages, distribution),
+        remedies=after.repairs(),
         layers=(Layer.NEXT_BOOT_MODULE, Layer.NVML, Layer.LIBCUDA),
     )
-
-
-def _repair(
-    following: NextBootModule | Unknown,
-    installed: DriverRelease,
-    packages: DriverPackages | Unknown,
-    distribution: Distribution | Unknown,
-) -> tuple[Remedy, ...]:
-    if isinstance(following, NextBootModule):
-        return _remedies.repair_disk(distribution, packages, following.file, following.kernel, installed)
-    return ()
 
 
 def _refused_without_release(

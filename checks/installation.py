@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _remedies, _since
+from nvdiag.checks import _evidence, _reboot_remedies, _remedies, _since
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.boot import InstalledKernels
@@ -13,14 +13,17 @@ from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules
+from nvdiag.facts.obstacles import DiskReasons
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpu, PciGpus
+from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, Surroundings
 from nvdiag.facts.traces import DriverTraces
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.versions import KernelRelease
 
 _WITHOUT_DRIVER = frozenset(
     {
@@ -140,6 +143,8 @@ def a_module_is_installed(
     distribution: Distribution | Unknown,
     traces: DriverTraces | Unknown,
     history: DriverHistory | Unknown,
+    following: NextBootModule | Unknown,
+    reasons: DiskReasons | Unknown,
 ) -> Iterator[Finding]:
     """A module of the driver is installed for the kernel that runs."""
     if modules.nvidia is not None:
@@ -163,9 +168,16 @@ def a_module_is_installed(
             severity=Severity.ERROR,
             confidence=Confidence.CERTAIN,
             title=f"the driver is installed, but has no module for the kernel that runs, {disk.kernel}{others}",
-            detail="Usual reasons: the kernel's headers are missing, the build failed, the kernel is newer."
-            f" {_since.kernel(history, disk.kernel)}".rstrip(),
-            evidence=(*seen, *started),
+            detail=" ".join(
+                part
+                for part in (
+                    _why_none(reasons, following, disk.kernel).strip()
+                    or "Usual reasons: the kernel's headers are missing, the build failed, the kernel is newer.",
+                    _since.kernel(history, disk.kernel),
+                )
+                if part
+            ),
+            evidence=(*seen, *started, *_of_reasons(reasons, following, disk.kernel)),
             remedies=_remedies.build_module(distribution, packages, disk.kernel),
             explains=_WITHOUT_DRIVER | {"driver-disk-mismatch"},
             layers=(Layer.LOADED_MODULE,),
@@ -180,24 +192,46 @@ def the_next_boot_has_a_module(
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
     history: DriverHistory | Unknown,
+    reasons: DiskReasons | Unknown,
+    verdict: RebootVerdict | Unknown,
 ) -> Iterator[Finding]:
     """The kernel that boots next has a module of the driver, where the one that runs has."""
     if modules.nvidia is None:
         raise NotApplicable("no nvidia module is loaded now")
     if following.file is not None:
         return
+    wait = _reboot_remedies.After(verdict, following, packages, distribution).wait()
     yield Finding(
         id="driver-not-built",
         subject=following.kernel.text,
         severity=Severity.WARNING,
-        confidence=Confidence.CERTAIN,
+        confidence=Confidence.LIKELY if wait else Confidence.CERTAIN,
         title=f"after the next boot there is no driver: {following.kernel} boots next and has no nvidia module",
-        detail=f"That it boots next is known from: {following.how}. {_since.kernel(history, following.kernel)}".strip(),
-        evidence=(Evidence(source=f"/lib/modules/{following.kernel}", excerpt="no nvidia module"),),
-        remedies=_remedies.build_module(distribution, packages, following.kernel),
+        detail=f"That it boots next is known from: {following.how}.{_why_none(reasons, following, following.kernel)}"
+        f" {_since.kernel(history, following.kernel)}".rstrip(),
+        evidence=(
+            Evidence(source=f"/lib/modules/{following.kernel}", excerpt="no nvidia module"),
+            *_of_reasons(reasons, following, following.kernel),
+        ),
+        remedies=(*wait, *_remedies.build_module(distribution, packages, following.kernel)),
         explains=frozenset({"driver-disk-mismatch"}),
         layers=(Layer.NEXT_BOOT_MODULE,),
     )
+
+
+def _why_none(reasons: DiskReasons | Unknown, following: NextBootModule | Unknown, kernel: KernelRelease) -> str:
+    """Why a kernel has no module, as sentences after others, where that kernel is the one that was looked into."""
+    if isinstance(reasons, Unknown) or isinstance(following, Unknown) or following.kernel != kernel:
+        return ""
+    return "".join(f" {one.says[:1].upper()}{one.says[1:]}." for one in reasons.reasons)
+
+
+def _of_reasons(
+    reasons: DiskReasons | Unknown, following: NextBootModule | Unknown, kernel: KernelRelease
+) -> tuple[Evidence, ...]:
+    if isinstance(reasons, Unknown) or isinstance(following, Unknown) or following.kernel != kernel:
+        return ()
+    return tuple(one for reason in reasons.reasons for one in reason.evidence)
 
 
 def _signs_of_installation(

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterator
 
 from nvdiag.checks import _evidence, _remedies
-from nvdiag.checks.driver import user_space_release
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.libraries import NOT_ON_PATH, CompatNote, DriverLibraries, Kind, LibraryChoice, LibraryCopy
@@ -15,6 +14,7 @@ from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, Surroundings
 from nvdiag.facts.toolkits import Toolkits
+from nvdiag.facts.user_space import user_space_release
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 

@@ -13,7 +13,9 @@ from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.module_files import ModinfoRelease, ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import LoadedDriver
+from nvdiag.facts.obstacles import DiskReasons, NextBootObstacles
 from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.reboot import RebootVerdict, judged
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, RunningKernel
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy
@@ -67,6 +69,8 @@ def no_mismatch_is_told_of(
     dkms: DkmsStatus | Unknown,
     modinfo: ModinfoRelease | Unknown,
     smi: SmiReport | Unknown,
+    obstacles: NextBootObstacles | Unknown,
+    reasons: DiskReasons | Unknown,
 ) -> Iterator[Finding]:
     """Neither NVML nor the kernel module refuses the other for its release."""
     said = _said.about(messages, "driver-library-mismatch")
@@ -86,7 +90,10 @@ def no_mismatch_is_told_of(
         why_disk = (why_disk[0], f"{why_disk[1]} {since}".strip())
         yield _disk(said, sides, why_disk, beside, _repair(disk, sides, packages, distribution, running))
     else:
-        finding = _memory(said, sides, beside, following, disk, _by_dkms(installation, running, sides), since)
+        ahead = None
+        if isinstance(following, NextBootModule) and sides.library is not None:
+            ahead = judged(sides.library, following, obstacles, reasons, cut=True)
+        finding = _memory(said, sides, beside, ahead, disk, _by_dkms(installation, running, sides), since)
         yield replace(finding, explains=finding.explains | _firmware_of(messages, sides))
 
 
@@ -283,7 +290,7 @@ def _memory(
     said: tuple[Said, ...],
     sides: _Sides,
     beside: tuple[Evidence, ...],
-    following: NextBootModule | Unknown,
+    ahead: RebootVerdict | None,
     disk: RunningKernelModule | Unknown,
     by_dkms: str,
     since: str,
@@ -293,8 +300,8 @@ def _memory(
     on_disk = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
     if on_disk is not None and sides.library is not None and on_disk.starts_with(sides.library):
         prediction = f"a reboot will fix it if this kernel boots again: its module on disk is {on_disk}"
-    elif isinstance(following, NextBootModule) and sides.library is not None:
-        prediction = _remedies.reboot_prediction(following, sides.library)
+    elif ahead is not None:
+        prediction = ahead.prediction
     else:
         prediction = by_dkms or (
             "it helps if the module on disk for the kernel that boots next is of the libraries' release;"

@@ -328,3 +328,31 @@ def test_people_whose_processes_hold_the_gpu_are_not_named() -> None:
     assert clean["probes"]["holders"]["processes"][0]["cgroup"] == "0::/system.slice/jupyter-user1.service"
     assert clean["probes"]["holders"]["processes"][1] == system
     assert redacted(clean, HOST) == clean
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password_pbkdf2 root grub.pbkdf2.sha512.10000.5EC2E7F",
+        "password root 5EC2E7F",
+        "linux /vmlinuz ro rd.iscsi.password=5EC2E7F quiet",
+        "options ro systemd.set_credential=a:5EC2E7F",
+        "linux /vmlinuz ks.token=5EC2E7F",
+        "/boot/loader/entries/5ec2e7f89abcdef0123456789abcdef0-6.16.5-200.fc42.x86_64.conf",
+    ],
+)
+def test_passwords_and_names_of_boot_menus_are_taken_out(line: str) -> None:
+    once = Redactor("machine").text(line)
+    assert "5ec2e7f" not in once.lower()
+    assert Redactor("machine").text(once) == once
+
+
+def test_what_boots_next_is_judged_alike_after_redaction() -> None:
+    from nvdiag.facts.boot import NextBootKernel
+    from tests.scenarios.reboots import SCENARIOS
+
+    for name in ("rocky-saved-entry-is-old", "ubuntu-dkms-upgraded", "ostree-well", "arch-unified-image-once"):
+        document = SCENARIOS[name].tree.snapshot().document
+        plain, taken_out = SnapshotHost(document, "a"), SnapshotHost(redacted(document, HOST), "a")
+        told = [running.begun(host)[NextBootKernel] for host in (plain, taken_out)]
+        assert (told[0].release, told[0].how) == (told[1].release, told[1].how), name

@@ -1,18 +1,27 @@
-"""Which kernel boots next, as far as the boot loader's own files tell; Unknown with the reason where they do not."""
+"""Which kernel boots next, and how that is known; Unknown with the reason where it cannot be told."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nvdiag.facts import reading
-from nvdiag.facts.system import Distribution, Family, Surroundings
-from nvdiag.host import Absent, Host, Refused
+from nvdiag.facts.boot_entries import MODULE_FOLDERS, BootEntry, paths_of
+from nvdiag.facts.boot_grub import Booting, next_by_grub
+from nvdiag.facts.boot_ostree import next_by_ostree
+from nvdiag.facts.boot_systemd import is_used, next_by_systemd_boot
+from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import KernelRelease
 
-MODULE_FOLDERS = ("/lib/modules", "/usr/lib/modules")
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "9p", "virtiofs", "ceph"})
+_MEMORY = frozenset({"tmpfs", "ramfs", "rootfs", "squashfs", "erofs", "iso9660"})
+_INITRAMFS = (
+    "/boot/initrd.img-{}", "/boot/initramfs-{}.img", "/boot/initrd-{}", "/boot/initramfs-{}",
+    "/usr/lib/modules/{}/initramfs.img", "/usr/lib/modules/{}/initrd",
+)  # fmt: skip
+"""How distributions name a kernel's initramfs: Debian, Fedora and RHEL, SUSE, Alpine; images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +40,54 @@ class InstalledKernels:
             return cls(tuple(sorted(releases)), "/boot")
         for folder in MODULE_FOLDERS:
             names = [name for name in reading.names(host, folder) if re.match(r"\d+\.\d+", name)]
+            packaged = [name for name in names if len(names) > 1 and reading.is_there(host, f"{folder}/{name}/pkgbase")]
             if names:
-                return cls(tuple(sorted(KernelRelease(name) for name in names)), folder)
+                return cls(tuple(sorted(KernelRelease(name) for name in packaged or names)), folder)
         raise Unknown("neither /boot nor /lib/modules shows an installed kernel")
 
 
 @dataclass(frozen=True, slots=True)
+class RootFilesystem:
+    """What is mounted at /. `fleeting` says why a change to it may be gone after a boot; empty where it stays."""
+
+    kind: str
+    fleeting: str
+
+    @classmethod
+    def collect(cls, host: Host, surroundings: Surroundings, distribution: Distribution | Unknown) -> RootFilesystem:
+        if not surroundings.has_own_kernel_modules:
+            raise NotApplicable("the root is a container's")
+        fields = [line.partition(" - ") for line in host.lines_with(" / ", "/proc/self/mountinfo")]
+        roots = [after.split() for before, _, after in fields if before.split()[4:5] == ["/"]]
+        if not roots or not roots[-1]:
+            raise Unknown("/proc/self/mountinfo does not show what is mounted at /")
+        kind = roots[-1][0]
+        if isinstance(distribution, Distribution) and distribution.image_based:
+            return cls(kind, "")
+        if kind in _MEMORY:
+            return cls(
+                kind, f"/ is a {kind}: this system was started from an image, and what changes in it does not last"
+            )
+        if kind == "overlay":
+            return cls(kind, "/ is an overlay: whether what changes in it lasts is decided by what started this system")
+        if kind in _NETWORK:
+            return cls(kind, f"/ is mounted by {kind}: the server that starts this machine gives it its kernel")
+        return cls(kind, "")
+
+
+@dataclass(frozen=True, slots=True)
 class NextBootKernel:
-    """The kernel that the next boot takes; `how` says by which rule that is known."""
+    """The kernel that the next boot takes; `how` says by which rule that is known.
+
+    `options` is its command line and `initramfs` its path, None where they are not known; `root` is the folder of the
+    deployment that it boots into, empty where that is this system's own root.
+    """
 
     release: KernelRelease
     how: str
+    options: str | None = None
+    initramfs: str | None = None
+    root: str = ""
 
     @classmethod
     def collect(
@@ -50,69 +96,44 @@ class NextBootKernel:
         surroundings: Surroundings,
         installed: InstalledKernels | Unknown,
         distribution: Distribution | Unknown,
+        filesystem: RootFilesystem | Unknown,
     ) -> NextBootKernel:
         if not surroundings.has_own_kernel_modules:
             raise NotApplicable("the kernel that boots next is not this system's own")
+        if isinstance(distribution, Distribution) and distribution.image_based:
+            return cls._of(host, next_by_ostree(host))
         if isinstance(installed, Unknown):
             raise installed
-        if isinstance(distribution, Distribution) and distribution.image_based:
-            raise Unknown("an image deployment decides which kernel boots next, and nvdiag does not read deployments")
+        if isinstance(filesystem, RootFilesystem) and filesystem.fleeting:
+            raise Unknown(filesystem.fleeting)
         if len(installed.releases) == 1:
-            return cls(installed.releases[0], f"the only kernel in {installed.source}")
-        if isinstance(distribution, Distribution) and distribution.family is Family.ARCH:
+            return cls._of(host, Booting(installed.releases[0], f"the only kernel in {installed.source}"))
+        if (reading.text(host, "/sys/kernel/kexec_loaded") or "").strip() == "1":
             raise Unknown(
-                f"{len(installed.releases)} kernels are installed, and their images have no release in their names"
+                "a kernel waits for kexec, which a reboot may start, and the running kernel does not tell which"
             )
-        return cls(*_by_grub(host, installed.releases))
+        if is_used(host):
+            return cls._of(host, next_by_systemd_boot(host, installed.releases))
+        return cls._of(host, next_by_grub(host, installed.releases))
+
+    @classmethod
+    def _of(cls, host: Host, booting: Booting) -> NextBootKernel:
+        entry = booting.entry
+        options = entry.options if entry and entry.options and "$" not in entry.options else None
+        return cls(booting.release, booting.how, options, _initramfs(host, booting.release, entry), booting.root)
 
 
-def _by_grub(host: Host, installed: Sequence[KernelRelease]) -> tuple[KernelRelease, str]:
-    environment = _grubenv(host)
-    if once := environment.get("next_entry"):
-        return _named(once, installed, "grubenv's next_entry, for one boot")
-    default = _grub_default(host)
-    saved = environment.get("saved_entry")
-    if default == "saved" and saved:
-        return _named(saved, installed, "grubenv's saved_entry")
-    if default in ("saved", "0"):
-        return max(installed), f"the newest of {len(installed)} kernels, which GRUB_DEFAULT={default} takes"
-    if default is None and saved:
-        return _named(saved, installed, "grubenv's saved_entry")
-    if default is None:
-        raise Unknown("no GRUB default is set here, so another boot loader or its built-in rule decides")
-    return _named(default, installed, "GRUB_DEFAULT")
-
-
-def _grubenv(host: Host) -> dict[str, str]:
-    for path in ("/boot/grub/grubenv", "/boot/grub2/grubenv"):
-        try:
-            return parse_grubenv(host.read(path))
-        except Refused as refused:
-            raise Unknown(f"which kernel boots next stands in {refused}") from refused
-        except (Absent, Unknown):
-            continue
-    return {}
-
-
-def parse_grubenv(text: str) -> dict[str, str]:
-    """GRUB's environment block: NAME=value lines, then a padding of # signs (grub-editenv)."""
-    lines = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
-    return {name: value for name, equals, value in lines if equals}
-
-
-def _grub_default(host: Host) -> str | None:
-    texts = [reading.text(host, "/etc/default/grub") or ""]
-    folder = "/etc/default/grub.d"
-    texts += [
-        reading.text(host, f"{folder}/{name}") or "" for name in reading.names(host, folder) if name.endswith(".cfg")
-    ]
-    found = re.findall(r"^[ \t]{0,80}GRUB_DEFAULT=(.*)$", "\n".join(texts), re.M)
-    return found[-1].strip().strip("\"'") if found else None
-
-
-def _named(entry: str, installed: Sequence[KernelRelease], source: str) -> tuple[KernelRelease, str]:
-    """The installed kernel whose release stands in a menu entry's name; the longest, for 6.8.0-8 is in 6.8.0-85."""
-    fits = [kernel for kernel in installed if re.search(rf"(?<![\d.]){re.escape(kernel.text)}(?![\d])", entry)]
-    if not fits:
-        raise Unknown(f"{source} is {entry[:80]!r}, which names none of the installed kernels")
-    return max(fits, key=lambda kernel: len(kernel.text)), source
+def _initramfs(host: Host, kernel: KernelRelease, entry: BootEntry | None) -> str | None:
+    """The initramfs of an entry, but for the processor's microcode; else by its usual names."""
+    if entry is not None and entry.linux.endswith(".efi") and not entry.initrd:
+        places = [entry.linux]
+    else:
+        places = [path for path in (entry.initrd if entry else ()) if "ucode" not in path]
+    paths = [path for place in places for path in paths_of(place)]
+    paths += [name.format(kernel) for name in _INITRAMFS]
+    found = next((path for path in paths if reading.is_there(host, path)), None)
+    if found is None and not places:
+        package = (reading.text(host, f"/usr/lib/modules/{kernel}/pkgbase") or "").strip()
+        named = f"/boot/initramfs-{package}.img"
+        return named if package and reading.is_there(host, named) else None
+    return found

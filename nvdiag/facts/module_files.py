@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nvdiag.facts import reading
-from nvdiag.facts.boot import MODULE_FOLDERS, InstalledKernels, NextBootKernel
+from nvdiag.facts.boot import InstalledKernels, NextBootKernel
+from nvdiag.facts.boot_entries import MODULE_FOLDERS
+from nvdiag.facts.libraries import NVML, release_in
+from nvdiag.facts.module_places import MAIN_MODULE, candidates, is_unlisted
 from nvdiag.facts.modules import Flavour
 from nvdiag.facts.system import RunningKernel, Surroundings
 from nvdiag.host import Absent, Host
@@ -16,21 +19,14 @@ from nvdiag.model.versions import DriverRelease, KernelRelease
 
 MODINFO = "modinfo nvidia"
 
-MAIN_MODULE = re.compile(r"(nvidia(?:-current|-tesla|-legacy|-\d+)?(?:-\d+(?:xx)?)?(?:-open)?)\.ko(?:\.(?:xz|zst|gz))?")
-"""File names of nvidia.ko; Debian renames it (nvidia-current.ko, nvidia-tesla-470.ko, nvidia-legacy-390xx.ko)."""
-
-KNOWN_FOLDERS = (
-    "updates/dkms", "updates", "updates/nvidia", "extra", "extra/nvidia", "weak-updates", "weak-updates/nvidia",
-    "extramodules", "kernel/drivers/video", "kernel/drivers/video/nvidia", "misc",
-)  # fmt: skip
-"""Where distributions, DKMS and NVIDIA's installer put them below /lib/modules/RELEASE; Ubuntu: kernel/nvidia-NNN."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleFile:
     """One nvidia module file. None means that it could not be told; `how` says where the release was read.
 
-    `built_for` is the kernel release of its vermagic: a module for another kernel does not load.
+    `built_for` is the kernel release of its vermagic: a module for another kernel does not load, but for those that
+    weak-updates links to, which were found to fit. `listed` is False where modules.dep, by which modprobe goes, does
+    not have it.
     """
 
     path: str
@@ -41,6 +37,7 @@ class ModuleFile:
     flavour: Flavour | None = None
     signer: str | None = None
     signed: bool | None = None
+    listed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +91,27 @@ class ModinfoRelease:
 
 @dataclass(frozen=True, slots=True)
 class NextBootModule:
-    """What the next boot will load; `file` is None where there is certainly no module for that kernel."""
+    """What the next boot will load; `file` is None where there is certainly no module for that kernel.
+
+    `gap` then says what is there in its place, where that is known; `root` is NextBootKernel's, and `libraries` the
+    release of the libraries in that root, which are not those of the system that runs.
+    """
 
     kernel: KernelRelease
     how: str
     file: ModuleFile | None
+    gap: str = ""
+    root: str = ""
+    libraries: DriverRelease | None = None
 
     @classmethod
     def collect(cls, host: Host, surroundings: Surroundings, following: NextBootKernel) -> NextBootModule:
         _own_modules(host, surroundings)
-        return cls(following.release, following.how, module_for(host, following.release))
+        kernel, root = following.release, following.root
+        file = module_for(host, kernel, root)
+        return cls(
+            kernel, following.how, file, _gap(host, kernel, root) if file is None else "", root, _libraries(host, root)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,53 +177,43 @@ def _own_modules(host: Host, surroundings: Surroundings) -> None:
         raise NotApplicable(f"the driver comes from {surroundings.driver_root}, not from this system's packages")
 
 
-def module_for(host: Host, kernel: KernelRelease) -> ModuleFile | None:
+def module_for(host: Host, kernel: KernelRelease, system: str = "") -> ModuleFile | None:
     """The nvidia module that modprobe takes for a kernel, None where there certainly is none. Unknown."""
-    found = candidates(host, kernel)
+    found = candidates(host, kernel, system)
     if not found:
         return None
     chosen = _chosen(host, found)
-    return _read(host, chosen, kernel)
+    try:
+        file = _read(host, chosen, kernel)
+    except Absent:
+        return None
+    if file.listed and is_unlisted(host, chosen):
+        return replace(file, listed=False)
+    return file
 
 
-def candidates(host: Host, kernel: KernelRelease) -> tuple[str, ...]:
-    """The nvidia.ko files of a kernel: by modules.dep, which is what modprobe reads, else by the known folders.
-
-    Unknown where neither could be looked at.
-    """
-    silent: Unknown | None = None
-    looked = False
-    for root in (f"{folder}/{kernel}" for folder in MODULE_FOLDERS):
-        try:
-            lines = host.lines_with("nvidia", f"{root}/modules.dep")
-        except Absent:
-            looked = looked or not reading.names(host, root)
-            lines = ()
-        except Unknown as why:
-            silent, lines = why, ()
-        else:
-            looked = True
-        listed = [line.partition(":")[0] for line in lines]
-        paths = [path if path.startswith("/") else f"{root}/{path}" for path in listed if _is_main(path)]
-        paths = paths or _in_known_folders(host, root)
-        if paths:
-            return tuple(paths)
-    recorded = [path for path in host.recorded("modinfo") if f"/modules/{kernel}/" in path and _is_main(path)]
-    if not recorded and silent is not None and not looked:
-        raise Unknown(f"which nvidia module {kernel} has: {silent}")
-    return tuple(recorded)
+def _libraries(host: Host, root: str) -> DriverRelease | None:
+    """The release of libnvidia-ml in another root, by its link."""
+    if not root:
+        return None
+    target = reading.link(host, f"{root}/usr/lib64/{NVML}") or reading.link(host, f"{root}/usr/lib/{NVML}") or ""
+    return release_in(target)
 
 
-def _is_main(path: str) -> bool:
-    return MAIN_MODULE.fullmatch(path.rpartition("/")[2]) is not None
-
-
-def _in_known_folders(host: Host, root: str) -> list[str]:
-    ubuntu = [f"kernel/{name}" for name in reading.names(host, f"{root}/kernel") if name.startswith("nvidia-")]
-    found = []
-    for folder in (*KNOWN_FOLDERS, *ubuntu):
-        found += [f"{root}/{folder}/{name}" for name in reading.names(host, f"{root}/{folder}") if _is_main(name)]
-    return found
+def _gap(host: Host, kernel: KernelRelease, system: str) -> str:
+    """What is there where a kernel has no module: Ubuntu's unlinked objects, or a name that leads nowhere."""
+    for root in (f"{system}{folder}/{kernel}" for folder in MODULE_FOLDERS):
+        for name in reading.names(host, f"{root}/kernel"):
+            if name.startswith("nvidia-") and "bits" in reading.names(host, f"{root}/kernel/{name}"):
+                return f"{root}/kernel/{name} has the objects (bits) of a prebuilt module that was never linked"
+    for path in candidates(host, kernel, system):
+        target = reading.link(host, path)
+        return (
+            f"{path} leads to {target}, which is not there"
+            if target
+            else f"modules.dep names {path}, which is not there"
+        )
+    return ""
 
 
 def _chosen(host: Host, found: tuple[str, ...]) -> str:
@@ -235,6 +233,8 @@ def _chosen(host: Host, found: tuple[str, ...]) -> str:
 def _read(host: Host, path: str, kernel: KernelRelease) -> ModuleFile:
     try:
         fields = host.modinfo(path)
+    except Absent:
+        raise
     except Unknown as why:
         return _by_path(host, path, kernel, why)
     return ModuleFile(

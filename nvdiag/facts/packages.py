@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import KernelModules
+from nvdiag.facts.obstacles import NextBootObstacles
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -55,8 +56,9 @@ class DriverPackages:
         modules: KernelModules,
         libraries: DriverLibraries | Unknown,
         following: NextBootModule | Unknown,
+        obstacles: NextBootObstacles | Unknown,
     ) -> DriverPackages:
-        if not _something_to_repair(modules, libraries, following):
+        if not _something_to_repair(modules, libraries, following) and not _stands_against(obstacles):
             raise NotApplicable("no module and no library is to be repaired, so no package is in question")
         command = {Family.DEBIAN: DPKG, Family.UBUNTU: DPKG, Family.ARCH: PACMAN}.get(distribution.family, RPM)
         return cls(tuple(parse_packages(host.run(*command).stdout)), command[0])
@@ -71,6 +73,11 @@ class DriverPackages:
         return tuple(fits.values())
 
 
+def _stands_against(obstacles: NextBootObstacles | Unknown) -> bool:
+    """Whether something else than the module keeps the driver from working after the next boot."""
+    return isinstance(obstacles, NextBootObstacles) and any(reason.decides for reason in obstacles.reasons)
+
+
 def _something_to_repair(
     modules: KernelModules, libraries: DriverLibraries | Unknown, following: NextBootModule | Unknown
 ) -> bool:
@@ -81,7 +88,9 @@ def _something_to_repair(
         return True
     if isinstance(following, Unknown):
         return False
-    return following.file is None or any(copy.release != following.file.release for copy in libraries.taken)
+    if following.file is None or following.libraries is not None:
+        return following.file is None or following.file.release != following.libraries
+    return any(copy.release != following.file.release for copy in libraries.taken)
 
 
 def parse_packages(text: str) -> Iterator[Package]:

@@ -25,7 +25,7 @@ DMESG = ("dmesg",)
 JOURNAL = ("journalctl", "-k", "-b", "-o", "short-monotonic", "--no-pager", "--quiet")
 """The commands whose answers are cut down to what `nvdiag.host.kernel_log` keeps."""
 
-SECTIONS = ("files", "folders", "links", "stats", "opens", "modinfo", "elf", "commands", "probes", "env")
+SECTIONS = ("files", "folders", "links", "stats", "opens", "modinfo", "elf", "commands", "probes", "env", "contents")
 
 _WORDS = {
     "EACCES": "permission denied",
@@ -56,13 +56,17 @@ class NotRecorded(Unknown):
 
 @dataclass(frozen=True, slots=True)
 class FileStat:
-    """stat(2) of a path, links followed. `mode` is as ls prints it (crw-rw-rw-); `rdev` is (major, minor) of a node."""
+    """stat(2) of a path, links followed. `mode` is as ls prints it (crw-rw-rw-); `rdev` is (major, minor) of a node.
+
+    `size` in bytes and `mtime` in seconds since the epoch are a regular file's.
+    """
 
     mode: str
     uid: int
     gid: int
     rdev: tuple[int, int] | None = None
     size: int | None = None
+    mtime: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +180,14 @@ class Host(ABC):
         """Absent, Refused, NotRecorded."""
         value = self._get("stats", path)
         rdev = str(value.get("rdev", "")).partition(":")
-        size = value.get("size")
+        size, mtime = value.get("size"), value.get("mtime")
         return FileStat(
             mode=str(value.get("mode", "")),
             uid=int(value.get("uid", 0)),
             gid=int(value.get("gid", 0)),
             rdev=(int(rdev[0]), int(rdev[2])) if _is_number(rdev[0]) and _is_number(rdev[2]) else None,
             size=size if isinstance(size, int) else None,
+            mtime=mtime if isinstance(mtime, int) else None,
         )
 
     def exists(self, path: str) -> bool:
@@ -208,6 +213,13 @@ class Host(ABC):
     def elf_dynamic(self, path: str) -> dict[str, Json]:
         """What takes a real ELF reader: `soname`, `exports` (count), `fwd_compatibility` (text of NVIDIA's note)."""
         return dict(self._get("elf", f"{path} dynamic"))
+
+    def contents(self, kind: str, path: str) -> dict[str, Json]:
+        """What a large binary file says, read by one of the readers of its kind: `kernel`, `initramfs`, `certificates`.
+
+        Absent, Refused (also with the reader's reason), NotRecorded. The readers' own modules say what they answer.
+        """
+        return dict(self._get("contents", f"{kind} {path}"))
 
     def run(self, *argv: str) -> CommandResult:
         """Run a helper command that changes nothing. Absent where there is no such program; Refused("timeout")."""

@@ -19,6 +19,9 @@ MAX_FILE = 2 * 1024 * 1024
 
 Of a longer log the end is read."""
 
+CONTENTS_SECONDS = 5.0
+"""How long a large file may be read, within the run's deadline."""
+
 COMMAND_SECONDS = 5.0
 """How long a helper command may take, within the run's deadline."""
 
@@ -56,6 +59,7 @@ class LiveHost(Host):
             "commands": self._command,
             "probes": self._probe,
             "env": self._variable,
+            "contents": self._contents,
         }
         now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
         self.source = Source(kind="live", name=os.uname().nodename, captured_at=now)
@@ -142,6 +146,23 @@ class LiveHost(Host):
             return modinfo.read_module(path)
         except modinfo.Unreadable as error:
             return {"error": str(error)}
+
+    def _contents(self, key: str) -> Json:
+        kind, _, path = key.partition(" ")
+        if kind == "initramfs":
+            from nvdiag.host import initramfs
+
+            until = min(self._until, time.monotonic() + CONTENTS_SECONDS)
+            return initramfs.read_initramfs(path, until, _program)
+        if kind == "certificates":
+            from nvdiag.host import certificates
+
+            return certificates.read_list(path)
+        if kind != "kernel":
+            raise LookupError(f"{kind} is nothing that nvdiag reads")
+        from nvdiag.host import kernel_image
+
+        return kernel_image.read_image(path)
 
     def _command(self, key: str) -> Json:
         argv = shlex.split(key)
@@ -263,7 +284,7 @@ def _stat(path: str) -> Json:
     if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
         answer["rdev"] = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
     elif stat.S_ISREG(found.st_mode):
-        answer["size"] = found.st_size
+        answer |= {"size": found.st_size, "mtime": int(found.st_mtime)}
     return answer
 
 

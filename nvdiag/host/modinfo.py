@@ -23,6 +23,9 @@ KEPT = frozenset(
 _SIGNED = b"~Module signature appended~\n"
 """What the kernel's sign-file writes at the very end of a signed module (scripts/sign-file.c)."""
 
+_LONGEST_SIGNATURE = 1 << 16
+"""Bytes that are looked at from a module's end; a signature has a few hundred."""
+
 _WINDOW = 1 << 20
 """Bytes of a compressed module that stay at hand, so that a small step back does not unpack it again."""
 
@@ -64,7 +67,7 @@ def read_module(path: str) -> dict[str, str]:
             if section is None:
                 raise Unreadable("the file has no .modinfo section")
             fields = parse_section(section.data())
-            fields["signed"] = "yes" if _ends_signed(stream) else "no"
+            fields |= _signature(stream)
         except Unreadable:
             raise
         except Exception as error:  # decompressors and pyelftools raise about anything on a damaged file
@@ -74,12 +77,24 @@ def read_module(path: str) -> dict[str, str]:
     return fields
 
 
-def _ends_signed(stream: IO[bytes]) -> bool:
+def _signature(stream: IO[bytes]) -> dict[str, str]:
+    """Whether a signature is appended and, where it names its signer, that name, as kmod tells it.
+
+    Before the last line stand twelve bytes, of which the last four are the signature's length, and before them the
+    signature, which names the issuer of its key (struct module_signature of linux/module_signature.h; PKCS#7).
+    """
+    from nvdiag.host.certificates import common_names
+
     tail = b""
     stream.seek(0)
     while chunk := stream.read(1 << 20):
-        tail = (tail + chunk)[-len(_SIGNED) :]
-    return tail == _SIGNED
+        tail = (tail + chunk)[-_LONGEST_SIGNATURE:]
+    if not tail.endswith(_SIGNED):
+        return {"signed": "no"}
+    body = tail[: -len(_SIGNED) - 12]
+    length = int.from_bytes(tail[-len(_SIGNED) - 4 : -len(_SIGNED)], "big")
+    names = common_names(body[-length:]) if 0 < length <= len(body) else []
+    return {"signed": "yes", "signer": names[0]} if names else {"signed": "yes"}
 
 
 @contextmanager

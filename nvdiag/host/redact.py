@@ -1,6 +1,7 @@
 """Taking out of a snapshot what names a person, a machine or a board, consistently: the same GPU stays the same GPU.
 
-Replaced are GPU and MIG UUIDs, serial numbers, MAC and IP addresses, the host name, and user names in home folders.
+Replaced are GPU and MIG UUIDs, serial numbers, MAC and IP addresses, the host name, the machine id, user names in home
+folders, and the passwords of boot menus and command lines.
 Variables of the environment are recorded only where `nvdiag.host.environment` allows them.
 """
 
@@ -32,9 +33,23 @@ _ASKED = re.compile(
 )
 """The user in a package manager's log: of apt, of zypper, of dnf's history, the last with a person's full name."""
 _HOME = re.compile(r"(/(?:homes?|[Uu]sers)/)([^/\s:;,\"'`()<>|&*$\[\]{}\\\x00]+)")
+_PASSWORD = re.compile(
+    r"(\bgrub\.pbkdf2\.)\S+|(^[ \t]*password[ \t]+\S+[ \t]+)\S+"
+    r"|((?<![\w.-])(?:[\w.-]{1,40}[._-])?(?:password|passwd|secret|token|set_credential(?:_binary)?)=)[^\s\"']+",
+    re.M,
+)
+"""Of a boot menu and of kernels' command lines: who may edit the menu, and what is given to the system at boot."""
+_MACHINE = re.compile(rf"(?<![\w-])(?=[a-f]*\d){_HEX}{{32}}(?=-\d|/)")
+"""machine-id(5) as the names of boot entries begin with it."""
 _VERSION_BEFORE = re.compile(
     r"(?:version\W{0,4}|\bV|[=~<>!]=\s?|cu(?:\d\d|blas|dnn|fft|rand|solver|sparse)\S{0,9}\s+)$", re.I
 )
+
+_VENDORS = frozenset({
+    "8be4df61-93ca-11d2-aa0d-00e098032b8c", "d719b2cb-3d3a-4596-a3bc-dad00e67656f",
+    "605dab50-e046-4300-abb6-3dd810dd8b23", "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f",
+})  # fmt: skip
+"""Ids in the names of EFI variables, the same on every machine: UEFI's own, shim's, the Boot Loader Interface's."""
 
 _NOT_PEOPLE = frozenset({"kubernetes", "linuxbrew"})
 """Folders below /home that are no person's: /home/kubernetes/bin/nvidia is where GKE has the driver."""
@@ -83,6 +98,8 @@ class Redactor:
         text = _IPV4.sub(self._ipv4(text), text)
         text = _SERIAL.sub(lambda found: found[1] + self._of("serial", found[2], "{:010d}"), text)
         text = _ASKED.sub(self._asked, text)
+        text = _PASSWORD.sub(lambda found: f"{found[1] or found[2] or found[3]}REDACTED", text)
+        text = _MACHINE.sub(lambda found: self._of("machine", found[0], "{:032x}"), text)
         text = _HOME.sub(self._home, text)
         for name in self._names:
             text = name.sub("host1", text)
@@ -113,6 +130,8 @@ class Redactor:
 
     def _uuid(self, secret: str) -> str:
         """The beginning of a UUID that was met is that UUID."""
+        if secret in _VENDORS:
+            return secret
         known = (
             stand_in
             for (kind, whole), stand_in in self._stand_ins.items()

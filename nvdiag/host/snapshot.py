@@ -75,7 +75,7 @@ def _fits(section: str, value: Json) -> bool:
             return isinstance(value, dict) and isinstance(value.get("exit"), int)
         case "stats":
             return isinstance(value, dict) and all(isinstance(value.get(name, 0), int) for name in ("uid", "gid"))
-        case _:
+        case _:  # modinfo, elf, probes, contents
             return isinstance(value, dict)
 
 

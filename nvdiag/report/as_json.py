@@ -16,6 +16,7 @@ from nvdiag.facts.modules import KernelModules, LoadedModule, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
+from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.diagnosis import Diagnosis, Part, Ranked
@@ -180,6 +181,7 @@ def _driver(facts: Mapping[type[object], object]) -> dict[str, Json]:
             fact(facts, ModuleInstallation),
             lambda installation: [f"{release} for {kernel}" for release, kernel in installation.builds],
         ),
+        "reboot": _or_why(fact(facts, RebootVerdict), _reboot),
         "device_nodes": _or_why(
             fact(facts, DeviceNodes),
             lambda nodes: {
@@ -197,6 +199,26 @@ def _driver(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "nvml": _or_why(fact(facts, NvmlAnswer), _nvml),
         "libcuda": _or_why(fact(facts, CudaAnswer), _cuda),
         **without_reboot(facts),
+    }
+
+
+def _reboot(verdict: RebootVerdict) -> dict[str, Json]:
+    return {
+        "answer": verdict.answer.value,
+        "prediction": verdict.prediction,
+        "kernel": verdict.kernel.text if verdict.kernel else None,
+        "known_by": verdict.how,
+        "wanted": verdict.wanted.text,
+        "loads": verdict.loads.text if verdict.loads else None,
+        "reasons": [
+            {
+                "why": reason.why.value,
+                "says": reason.says,
+                "decides": reason.decides,
+                "evidence": [{"source": one.source, "excerpt": one.excerpt} for one in reason.evidence],
+            }
+            for reason in verdict.reasons
+        ],
     }
 
 

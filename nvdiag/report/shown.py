@@ -18,6 +18,7 @@ from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
+from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
 from nvdiag.facts.toolkits import Toolkits
@@ -28,7 +29,7 @@ SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, LoadedDriver, VersionFile,
     NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
-    KernelLog, DriverHistory, ModuleHolders, UpdateGuards,
+    KernelLog, DriverHistory, ModuleHolders, UpdateGuards, RebootVerdict,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

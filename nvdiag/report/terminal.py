@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from nvdiag import __version__
+from nvdiag.facts.reboot import Answer, RebootVerdict
 from nvdiag.facts.system import Distribution, RunningKernel
 from nvdiag.model.diagnosis import Diagnosis, Ranked, Status, Verdict
-from nvdiag.model.finding import Confidence, Evidence, Remedy, Severity
+from nvdiag.model.finding import Confidence, Evidence, Layer, Remedy, Severity
 from nvdiag.model.text import listed
+from nvdiag.model.unknown import Unknown
 from nvdiag.report import timeline
 from nvdiag.report.asks import question
 from nvdiag.report.printable import printable
@@ -64,6 +66,7 @@ def _lines(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) ->
     for status in status_lines(diagnosis):
         for line in _wrapped(printable(status if look.unicode else status.replace("°", "")), "  ", look, hang=" " * 9):
             yield Text(line)
+    yield from _reboot(diagnosis, look)
     if stack:
         yield Text()
     history, owner = timeline.lines(diagnosis), timeline.belongs_to(diagnosis)
@@ -109,6 +112,19 @@ def _stack(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
         before = row if row.release or before is None else before
         if row.release is None and row.layer is not before.layer:
             before = Row(layer=row.layer, value=row.value, release=before.release)
+
+
+def _reboot(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+    """What a reboot does, where something is wrong that one might end or bring."""
+    verdict = fact(diagnosis.facts, RebootVerdict)
+    if isinstance(verdict, Unknown) or (verdict.well and verdict.answer is not Answer.BREAKS):
+        return
+    mark = {Answer.FIXES: "ok", Answer.CANNOT_TELL: "unsure"}.get(verdict.answer, "bad")
+    row = Row(layer=Layer.NEXT_BOOT_MODULE, value=f"{verdict.answer.value}: {verdict.reasons[0].why.value}")
+    text = Text("  ")
+    text.append((_MARKS if look.unicode else _ASCII_MARKS)[mark], style=_MARK_STYLES[mark])
+    text.append(f" {'a reboot':<{_LABEL_WIDTH}}")
+    yield from _value(text, row, look)
 
 
 def _value(text: Text, row: Row, look: Look) -> Iterator[Text]:

@@ -29,6 +29,7 @@ NAMES = (
     "init_name", "driver_version", "cuda_driver_version", "count", "devices", "index", "handle", "errors", "pci",
     "memory_bytes", "total", "used", "compute_processes", "graphics_processes", "pid", "name", "stage", "state",
     "signal", "silent_seconds", "left_behind", "fwd_compatibility", "cuda", "cuda_nvcc", "driver", "DRIVER_VERSIONS",
+    "modules", "others", "firmware", "kernels", "modprobe", "trouble", "release", "names",
 )  # fmt: skip
 
 
@@ -154,7 +155,7 @@ def odd_answer(section: str, original: Any) -> st.SearchStrategy[Any]:
             of_form = st.fixed_dictionaries({"exit": st.integers(), "stdout": st.one_of(words, any_json())})
         case "stats":
             of_form = st.fixed_dictionaries({"mode": any_json(), "uid": st.integers(), "rdev": words})
-        case "modinfo" | "elf" | "probes":
+        case "modinfo" | "elf" | "probes" | "contents":
             of_form = st.one_of(
                 st.dictionaries(st.sampled_from(NAMES), any_json(), max_size=8), _changed(original, any_json())
             )

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from nvdiag.cli import running
 from nvdiag.facts import (
     answers,
-    boot,
+    boot_entries,
+    boot_grub,
     kernel_log,
     libraries,
     modules,
@@ -36,6 +37,7 @@ from nvdiag.model.diagnosis import Diagnosis, Status
 from nvdiag.model.unknown import ParseError
 from tests.facts.hostile import QUICK, any_change, any_json, any_text, documents, machine, odd_answer
 from tests.scenarios import machines
+from tests.scenarios.booting import grub_cfg
 
 LDCONFIG = "\tlibcuda.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libcuda.so.1\n"
 DPKG = "ii  nvidia-driver-570-open 570.172.08-0ubuntu0.24.04.1\nrc  libcuda1 1\n"
@@ -44,12 +46,17 @@ GRUBENV = "# GRUB Environment Block\nsaved_entry=Ubuntu, with Linux 6.8.0-85-gen
 HEALTH = (
     "GPU 00000000:07:00.0\n  Remapped Rows\n    Pending  : Yes\n  ECC Errors\n  Aggregate\n DRAM Uncorrectable : 2\n"
 )
+MENU = boot_entries.parse_grub_cfg(grub_cfg(("6.8.0-90-generic", "6.8.0-85-generic")))
 MODINFO = "filename: /a/nvidia.ko\nversion:  570.172.08\nlicense:  Dual MIT/GPL\n"
 
 PARSERS: tuple[tuple[Callable[[str], object], tuple[str, ...]], ...] = (
     (modules.parse_version_file, ()),
     (system.parse_os_release, (machines.UBUNTU_RELEASE, machines.ROCKY_RELEASE)),
-    (boot.parse_grubenv, (GRUBENV,)),
+    (boot_grub.parse_grubenv, (GRUBENV,)),
+    (boot_entries.parse_grub_cfg, (grub_cfg(("6.8.0-90-generic", "6.8.0-85-generic")),)),
+    (lambda text: boot_entries.parse_entry("a.conf", text), ("title A\nlinux /vmlinuz\noptions ro",)),
+    (boot_entries.paths_of, ("/@/boot/vmlinuz", "(hd0,gpt1)/boot/vmlinuz")),
+    (lambda text: boot_grub.picked(MENU.entries, text), ("1>0", "Ubuntu", "gnulinux>a>>b")),
     (libraries.parse_ldconfig, (LDCONFIG,)),
     (libraries.release_in, ("/usr/lib/libcuda.so.570.172.08", "libcuda.so.1")),
     (libraries.parse_compat_note, (NOTE,)),

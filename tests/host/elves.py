@@ -12,7 +12,7 @@ _PROGBITS, _STRTAB = 1, 3
 
 
 def module(
-    section: bytes | None, *, before: int = 0, after: int = 0, sections: int = 3, signed: bool = False
+    section: bytes | None, *, before: int = 0, after: int = 0, sections: int = 3, signed: bool = False, signer: str = ""
 ) -> Iterator[bytes]:
     """A relocatable x86-64 file in pieces, with `section` as its .modinfo between so many zeros.
 
@@ -42,7 +42,11 @@ def module(
         else:
             yield from _zeros(length)
     yield headers
-    if signed:
+    if signer:
+        words = signer.encode()
+        signature = b"PKCS#7 of \x06\x03\x55\x04\x03\x0c" + bytes([len(words)]) + words + b" and its numbers"
+        yield signature + b"\0\0\2" + bytes(5) + struct.pack(">I", len(signature)) + SIGNED
+    elif signed:
         yield b"a PKCS#7 signature" + bytes(12) + SIGNED
 
 

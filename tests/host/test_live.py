@@ -153,7 +153,9 @@ def test_stat_of_a_node_and_of_a_file(machine: LiveHost, tmp_path: Path) -> None
     assert (node.mode[0], node.rdev, node.size) == ("c", (1, 3), None)
     (tmp_path / "a").write_bytes(b"12345")
     (tmp_path / "a").chmod(0o640)
-    assert machine.stat(str(tmp_path / "a")) == FileStat("-rw-r-----", os.geteuid(), os.getegid(), None, 5)
+    assert machine.stat(str(tmp_path / "a")) == FileStat(
+        "-rw-r-----", os.geteuid(), os.getegid(), None, 5, int((tmp_path / "a").stat().st_mtime)
+    )
 
 
 def test_missing_program_is_absent(machine: LiveHost) -> None:
@@ -381,3 +383,20 @@ def test_live_machine_and_its_recording_answer_alike(machine: LiveHost, tmp_path
 
     answers = ask(recording)
     assert ask(SnapshotHost(json.loads(json.dumps(recording.document)), "replay")) == answers
+
+
+def test_large_files_are_read_by_the_readers_of_their_kind(machine: LiveHost, tmp_path: Path) -> None:
+    from tests.host.archives import cpio, kernel, signature_list
+
+    files = {"initrd": cpio({"init": b""}), "vmlinuz": kernel("6.16.7-arch1-1"), "MokListRT": signature_list("a key")}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    recording = RecordingHost(machine)
+    assert recording.contents("initramfs", str(tmp_path / "initrd"))["entries"] == 1
+    assert recording.contents("kernel", str(tmp_path / "vmlinuz")) == {"release": "6.16.7-arch1-1"}
+    assert recording.contents("certificates", str(tmp_path / "MokListRT")) == {"names": [["a key"]]}
+    with pytest.raises(Absent):
+        recording.contents("kernel", str(tmp_path / "none"))
+    replay = SnapshotHost(json.loads(json.dumps(recording.document)), "replay")
+    assert replay.contents("kernel", str(tmp_path / "vmlinuz")) == {"release": "6.16.7-arch1-1"}
+    assert error_of(lambda path: machine.contents("kernel", path), str(tmp_path / "initrd"))

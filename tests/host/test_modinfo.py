@@ -68,6 +68,12 @@ def test_fields_and_signature_are_read(tmp_path: Path, suffix: str, signed: bool
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_who_signed_is_read_from_the_signature(tmp_path: Path, suffix: str) -> None:
+    path = written(tmp_path, suffix, signer="DKMS module signing key", after=70_000)
+    assert modinfo.read_module(path) == {**FIELDS, "signed": "yes", "signer": "DKMS module signing key"}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_module_without_the_section_says_so(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(modinfo.Unreadable, match=r"no \.modinfo section"):
         modinfo.read_module(written(tmp_path, suffix, section=None))

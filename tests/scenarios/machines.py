@@ -138,10 +138,16 @@ def joined(*trees: Tree) -> Tree:
     for tree in trees[1:]:
         whole = whole.but(
             files=dict(tree.files), links=dict(tree.links), nodes=dict(tree.nodes), modules=dict(tree.modules),
-            libraries=dict(tree.libraries), commands=dict(tree.commands), probes=dict(tree.probes), env=dict(tree.env),
+            images=dict(tree.images), refused=dict(tree.refused), libraries=dict(tree.libraries),
+            commands=dict(tree.commands), probes=dict(tree.probes), env=dict(tree.env),
             opens=dict(tree.opens), cached=(*whole.cached, *tree.cached), folders=(*whole.folders, *tree.folders),
         )  # fmt: skip
     return whole
+
+
+def gsp_firmware(release: str) -> dict[str, str]:
+    """The GSP firmware of one release, as each distribution's package has it."""
+    return {f"/usr/lib/firmware/nvidia/{release}/{name}": "" for name in ("gsp_ga10x.bin", "gsp_tu10x.bin")}
 
 
 def modules_dep(root: str, *paths: str) -> dict[str, str]:
@@ -232,6 +238,7 @@ def ubuntu_dkms(
             names = ("nvidia", "nvidia-modeset", "nvidia-drm", "nvidia-uvm", "nvidia-peermem")
             files |= modules_dep(root, *(f"updates/dkms/{name}.ko.zst" for name in names))
             modules[f"{root}/updates/dkms/nvidia.ko.zst"] = module_fields(disk, one)
+            files |= gsp_firmware(disk)
             files[f"/var/lib/dkms/nvidia/{disk}/{one}/x86_64/log/make.log"] = "DKMS make.log\n"
             files[f"/usr/src/nvidia-{disk}/dkms.conf"] = f'PACKAGE_NAME="nvidia"\nPACKAGE_VERSION="{disk}"\n'
     packages = ("nvidia-driver-570-open", "nvidia-dkms-570-open", "libnvidia-compute-570")
@@ -266,6 +273,7 @@ def ubuntu_prebuilt(
             files[f"{folder}/bits/nvidia.o"] = ""
         elif disk and one == UBUNTU_KERNEL:
             files |= modules_dep(root, "kernel/nvidia-570/nvidia.ko")
+            files |= gsp_firmware(disk)
             modules[f"{folder}/nvidia.ko"] = module_fields(disk, one, signer="Canonical Ltd. Kernel Module Signing")
     names = ["nvidia-driver-570-open", "libnvidia-compute-570"]
     names += [f"linux-modules-nvidia-570-open-{UBUNTU_KERNEL}"] if disk else []
@@ -355,7 +363,7 @@ def rpm_machine(
     files = {"/etc/os-release": release, f"/boot/vmlinuz-{kernel}": "", **modules_dep(root)}
     modules = {}
     if disk:
-        files |= modules_dep(root, module)
+        files |= modules_dep(root, module) | gsp_firmware(disk)
         modules[f"{root}/{module}"] = module_fields(disk, kernel)
     listing = "".join(f"ii {name} {libraries}-1\n" for name in names)
     rest = Tree(
@@ -381,7 +389,7 @@ def arch(loaded: str | None = "580.82.07", disk: str | None = "580.82.07", libra
     }
     modules = {}
     if disk:
-        files |= modules_dep(root, "extramodules/nvidia.ko.zst")
+        files |= modules_dep(root, "extramodules/nvidia.ko.zst") | gsp_firmware(disk)
         modules[f"{root}/extramodules/nvidia.ko.zst"] = module_fields(disk, kernel, signer=None)
     rest = Tree(
         files=files,

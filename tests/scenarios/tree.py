@@ -9,13 +9,16 @@ from __future__ import annotations
 import errno
 import posixpath
 import shlex
-from collections.abc import Mapping
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any
 
-from nvdiag.host import Host
+from nvdiag.host import Host, certificates, initramfs, kernel_image, modinfo
 from nvdiag.host.record import RecordingHost
 from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Source
@@ -24,12 +27,16 @@ from nvdiag.probes import holders
 
 @dataclass(frozen=True)
 class Tree:
-    """What is on a machine. `modules` are kernel module files with their .modinfo; `libraries` real ELF files."""
+    """What is on a machine. `modules` are kernel module files with their .modinfo; `libraries` real ELF files.
+
+    `images` are files with real contents, kernel modules among them, which nvdiag's own readers read.
+    """
 
     files: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     nodes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     modules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    images: Mapping[str, bytes] = field(default_factory=dict)
     libraries: Mapping[str, int] = field(default_factory=dict)
     cached: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
@@ -61,6 +68,7 @@ class Tree:
             links=kept(self.links),
             nodes=kept(self.nodes),
             modules=kept(self.modules),
+            images=kept(self.images),
             libraries=kept(self.libraries),
             opens=kept(self.opens),
             cached=tuple(path for path in self.cached if not path.startswith(prefixes)),
@@ -78,6 +86,21 @@ class Tree:
         return SnapshotHost(recording.document, "recorded scenario")
 
 
+READERS: dict[str, Callable[[str], Any]] = {
+    "kernel": kernel_image.read_image,
+    "certificates": certificates.read_list,
+    "initramfs": lambda path: initramfs.read_initramfs(path, time.monotonic() + 60, shutil.which),
+}
+
+
+def read_by(reader: Callable[[str], Any], name: str, data: bytes) -> Any:
+    """What one of nvdiag's readers makes of a file, which it gets under a name with the same end."""
+    with tempfile.NamedTemporaryFile(suffix=posixpath.basename(name)) as file:
+        file.write(data)
+        file.flush()
+        return reader(file.name)
+
+
 class TreeHost(Host):
     """Answers from a Tree as `LiveHost` answers from a machine."""
 
@@ -89,13 +112,16 @@ class TreeHost(Host):
 
     def look(self, section: str, key: str) -> Any:
         self.asked.append(f"{section} {key}")
-        if section in ("files", "folders", "stats", "modinfo", "elf", "links") and key in self.tree.refused:
-            return {"error": self.tree.refused[key]}
+        path = key.partition(" ")[2] if section == "contents" else key
+        if section not in ("opens", "commands", "probes", "env") and path in self.tree.refused:
+            return {"error": self.tree.refused[path]}
         return getattr(self, f"_{section}")(key)
 
     def _paths(self) -> list[str]:
         tree = self.tree
-        return [*tree.files, *tree.links, *tree.nodes, *tree.modules, *tree.libraries, *tree.folders]
+        return [
+            *tree.files, *tree.links, *tree.nodes, *tree.modules, *tree.images, *tree.libraries, *tree.folders,
+        ]  # fmt: skip
 
     def _real(self, path: str) -> str:
         """The path with every link on its way followed, as open(2) does."""
@@ -134,6 +160,8 @@ class TreeHost(Host):
         if real in self.tree.files:
             mode = "-rwsr-xr-x" if real == "/usr/bin/nvidia-modprobe" else "-rw-r--r--"
             return {"mode": mode, "uid": 0, "gid": 0, "size": len(self.tree.files[real])}
+        if real in self.tree.images:
+            return {"mode": "-rw-r--r--", "uid": 0, "gid": 0, "size": len(self.tree.images[real])}
         if real in self.tree.modules or real in self.tree.libraries:
             return {"mode": "-rw-r--r--", "uid": 0, "gid": 0, "size": self.tree.libraries.get(real, 5_000_000)}
         return {"mode": "drwxr-xr-x", "uid": 0, "gid": 0} if self._folders(real) is not None else None
@@ -142,7 +170,17 @@ class TreeHost(Host):
         return None if path not in self.tree.nodes else self.tree.opens.get(path, "ok")
 
     def _modinfo(self, path: str) -> Any:
-        return self.tree.modules.get(self._real(path))
+        real = self._real(path)
+        if real in self.tree.images:
+            return read_by(modinfo.read_module, real, self.tree.images[real])
+        return self.tree.modules.get(real)
+
+    def _contents(self, key: str) -> Any:
+        kind, _, path = key.partition(" ")
+        real = self._real(path)
+        if real not in self.tree.images:
+            return None if self._stats(path) is None else {"error": "EACCES"}
+        return read_by(READERS[kind], real, self.tree.images[real])
 
     def _elf(self, key: str) -> Any:
         path = self._real(key.removesuffix(" dynamic"))
