@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from nvdiag.checks import _driver_remedies, _remedies, _said
@@ -53,6 +54,8 @@ def the_texts_tell_of_no_failed_build(messages: Messages, distribution: Distribu
     if all(one.message.name == "compiler-lacks-flag" for one in said) and _builds_another(messages):
         raise NotApplicable("it is another module than the driver's that was not built")
     said = _telling_first(said)
+    if _is_loaded_all_the_same(messages, said):
+        raise NotApplicable("the release whose build failed is loaded, so that there is a build of it")
     yield _said.finding(
         said,
         "driver-not-built",
@@ -68,6 +71,13 @@ def _builds_another(messages: Messages) -> bool:
     return bool(messages.named("dkms-other-module")) and not any(
         "/nvidia" in one.text or "NVIDIA-" in one.text for one in messages.said
     )
+
+
+def _is_loaded_all_the_same(messages: Messages, said: tuple[Said, ...]) -> bool:
+    """Whether nvidia.ko speaks of itself as of the one release that the failed builds name."""
+    failed = {release for one in said for release in re.findall(r"\bnvidia[-/](\d{3}\.\d{2,3}(?:\.\d\d)?)\b", one.text)}
+    loaded = {one.groups.get("release") for one in messages.named("nvkms-version-mismatch")}
+    return len(failed) == 1 and failed <= loaded
 
 
 def _telling_first(said: tuple[Said, ...]) -> tuple[Said, ...]:

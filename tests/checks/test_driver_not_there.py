@@ -222,7 +222,8 @@ def test_nova_holds_a_gpu_as_any_other_driver() -> None:
 
 
 def test_firmware_of_another_release_is_found_missing() -> None:
-    machine = WELL.but(files={"/usr/lib/firmware/nvidia/570.195.03/gsp_ga10x.bin": ""}, probes=SILENT)
+    other = {"/usr/lib/firmware/nvidia/570.195.03/gsp_ga10x.bin": ""}
+    machine = WELL.without("/usr/lib/firmware/nvidia/").but(files=other, probes=SILENT)
     assert first(machine).id == "gsp-firmware-missing"
     assert "570.195.03" in first(machine).title
 
@@ -240,7 +241,7 @@ def test_firmware_of_another_release_is_found_missing() -> None:
     ],
 )
 def test_firmware_of_its_own_release_is_found_where_the_kernel_looks(files: dict[str, str]) -> None:
-    assert "gsp-firmware-missing" not in ids(WELL.but(files=files, probes=SILENT))
+    assert "gsp-firmware-missing" not in ids(WELL.without("/usr/lib/firmware/nvidia/").but(files=files, probes=SILENT))
 
 
 def dpkg(*lines: str) -> dict[str, Any]:

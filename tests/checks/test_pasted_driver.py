@@ -259,3 +259,13 @@ def test_what_healthy_machines_print_raises_no_suspicion() -> None:
     asked = question(diagnosed(hosts_of(text.encode(), "text")[0]))
     assert asked is not None
     assert "gpu-needs-open-module" not in asked.suspected
+
+
+def test_a_release_that_is_loaded_was_built_whatever_failed_before() -> None:
+    failed = (
+        "Error! Bad return status for module build on kernel: 5.4.0-1-generic (x86_64)\n"
+        "Consult /var/lib/dkms/nvidia/470.57.02/build/make.log for more information.\n"
+    )
+    mixed = "nvidia-modeset: Version mismatch: nvidia.ko(470.57.02) nvidia-modeset.ko(460.91.03)\n"
+    assert judged(failed)[0] == "driver-not-built"
+    assert judged(failed + mixed)[0] == "driver-submodule-mismatch"
