@@ -16,6 +16,7 @@ from nvdiag.facts.probing import Probes
 from nvdiag.host import Host
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Severity
+from nvdiag.model.unknown import Unknown
 
 if TYPE_CHECKING:
     from nvdiag.report import terminal
@@ -257,14 +258,21 @@ def snapshot_text(deadline: float | None, source: str | None = None, *, redact: 
         labels = ", ".join(one.label or "the first" for one in (recording, *others)[:4])
         warn(f"{machine.source.name} shows {len(others) + 1} machines or moments; all are recorded: {labels}")
     if redact:
-        here = (machine.source.name, live.people()) if source is None else ("", ())
-        document = redacted(document, *here)
+        document = redacted(document, *((machine.source.name, live.people()) if source is None else (_named(machine),)))
     else:
         warn("not redacted: it names this machine and its people, and may hold their secrets; keep it to yourself")
     text = as_text(document)
     if len(text) > snapshot.MAX_BYTES:
         fail(f"the snapshot would be larger than {snapshot.MAX_BYTES // 2**20} MiB, which nvdiag does not read")
     return text
+
+
+def _named(machine: Host) -> str:
+    """A recorded machine's name, where the recording tells it; empty elsewhere."""
+    try:
+        return machine.read("/proc/sys/kernel/hostname").strip()
+    except Unknown:
+        return ""
 
 
 def listing() -> str:

@@ -22,19 +22,21 @@ MAIL = re.compile(r"(?<![\w.+-])([A-Za-z0-9][\w.+-]{0,63})@((?:[A-Za-z0-9-]{1,63
 SERIALS = (
     Context(
         re.compile(
-            r"(?:\bserial(?:[ _-]?(?:number|no\.?))?(?: is)?\s*[:=]\s*|\bserial(?: number)?(?: is)? +|\bSN\s*[:=]?\s*"
-            r"|\bS/N\s*[:=]?\s*|\basset tag\s*[:=]\s*)(?P<serial>(?=[A-Z_-]*\d)[A-Z0-9][A-Z0-9_-]{4,31})(?![\w-])",
+            r"(?:\bserial(?:[ _-]?(?:number|no\.?))?(?: is)?[ \t]{0,60}[:=][ \t]{0,60}|\bserial(?: number)?(?: is)? +"
+            r"|\bS/?N[ \t]{0,60}[:=]?[ \t]{0,60}|\basset tag[ \t]{0,60}[:=][ \t]{0,60})"
+            r"(?P<serial>(?=[A-Z_-]*\d)[A-Z0-9][A-Z0-9_-]{4,31})(?![\w-])",
             re.I,
         ),
         ("serial", "sn", "s/n", "asset tag"),
     ),
     # the numbers that a board, a port or a disk was made with
-    Context(re.compile(r"\b(?:GUID|PDI)[\"']?\s{0,30}[:=]\s{0,9}[\"']?(?P<serial>(?:0x)?[0-9a-f]{16})\b", re.I), (
+    Context(re.compile(r"\b(?:GUID|PDI)[\"']?[ \t]{0,60}[:=][ \t]{0,9}[\"']?(?P<serial>(?:0x)?[0-9a-f]{16})\b", re.I), (
         "guid", "pdi",
     )),
-    Context(re.compile(r"\b(?:machine|boot)[ _-]?id[\"']?\s{0,9}[:=]\s{0,9}[\"']?(?P<serial>[0-9a-f]{32})\b", re.I), (
-        "machine", "boot",
-    )),
+    Context(
+        re.compile(r"\b(?:machine|boot)[ _-]?id[\"']?[ \t]{0,9}[:=][ \t]{0,9}[\"']?(?P<serial>[0-9a-f]{32})\b", re.I),
+        ("machine", "boot"),
+    ),
     Context(re.compile(r"/var/log/journal/(?P<serial>[0-9a-f]{32})\b"), ("/journal/",)),
     Context(re.compile(r"\bUUID=[\"']?(?P<serial>[0-9A-F]{4}-[0-9A-F]{4}|[0-9a-f]{8}-[0-9a-f]{2})\b"), ("uuid=",)),
     Context(re.compile(rf"\blink/infiniband (?P<serial>{_HEX}{{2}}(?::{_HEX}{{2}}){{19}})\b"), ("link/infiniband",)),

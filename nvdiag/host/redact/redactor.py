@@ -80,9 +80,8 @@ class Redactor:
         """Take in the names and secrets that a text tells, to know them in other texts, too."""
         small = text.lower()
         for context in (*secrets.SECRETS, *numbers.SERIALS, *names.NAMES):
-            if context.may_be_in(small):
-                for kind, words in context.found(text):
-                    self._stand_in(kind, words)
+            for kind, words in context.found(text, small):
+                self._stand_in(kind, words)
         for found in numbers.UUID.finditer(text):
             if len(found[0]) == numbers.WHOLE_UUID:
                 self._stand_ins.of("uuid", found[0].lower())
@@ -108,8 +107,9 @@ class Redactor:
     def _in(self, contexts: Sequence[Context], text: str) -> str:
         small = text.lower()
         for context in contexts:
-            if context.may_be_in(small):
-                text = context.replaced(text, self._stand_in)
+            changed = context.replaced(text, small, self._stand_in)
+            if changed != text:
+                text, small = changed, changed.lower()
         return text
 
     def _of(self, kind: str, secret: str) -> str:
@@ -137,7 +137,7 @@ class Redactor:
         if not secrets.is_secret(kind, words):
             return words
         stand_in = self._stand_ins.of("secret", words)
-        if secrets.is_known_anywhere(words):
+        if secrets.is_known_anywhere(kind, words):
             self._secrets.add(words, stand_in)
         return _marked(stand_in)
 

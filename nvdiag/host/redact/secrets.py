@@ -52,14 +52,20 @@ _OWN_FORM = re.compile(
 Slack, Google, npm, PyPI, Docker, Replicate, Tailscale, SendGrid, age, and JSON Web Tokens."""
 
 SECRETS = (
-    Context(_BLOCK, ("private key",)),
-    Context(_LINE_OF_A_KEY, ("private key",)),
+    Context(_BLOCK, ("private key",), line=False),
+    Context(_LINE_OF_A_KEY, ("private key",), line=False),
     Context(
         re.compile(r"\b(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-\S{1,40}) (?P<secret>AAAA[A-Za-z0-9+/]{16,2000}={0,2})"),
         ("ssh-", "ecdsa-"),
     ),
     # user:password@ in an address; what has a slash before the @ is a path
-    Context(re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{1,30}://(?P<secret>[^\s/@\"'<>?#]{1,400})@(?!sha256:)"), ("://",)),
+    Context(
+        re.compile(
+            r"\b[A-Za-z][A-Za-z0-9+.-]{1,30}://(?P<secret1>[^\s/@:\"'<>?#]{1,400})(?::(?P<secret2>[^\s/@\"'<>?#]{1,400}))?"
+            r"@(?!sha256:)"
+        ),
+        ("://",),
+    ),
     Context(
         re.compile(
             r"[?&;](?:[\w.-]{0,40}(?:token|key|secret|signature|password|passwd|credential)|sig|auth)="
@@ -68,7 +74,7 @@ SECRETS = (
         ),
         ("token=", "key=", "secret=", "sig", "passw", "credential=", "auth="),
     ),
-    Context(re.compile(r"\bhooks\.slack\.com/services/(?P<secret>[\w/]{8,200})"), ("hooks.slack",)),
+    Context(re.compile(r"\bhooks\.slack\.com/services/(?P<secret>[\w/-]{8,200})"), ("hooks.slack",)),
     Context(
         re.compile(
             rf"authorization{_QUOTE}?{_IS}{_QUOTE}?(?:(?:bearer|basic|token|digest|negotiate|apikey)[ \t]{{1,4}})?"
@@ -106,6 +112,16 @@ SECRETS = (
     Context(
         re.compile(rf"{_PREFIX}(?:secret|token|credentials?){_QUOTE}?{_IS}{_value('maybe')}", re.I),
         ("secret", "token", "credential"),
+    ),
+    # what a shell printed when it was asked for one
+    Context(
+        re.compile(
+            rf"\b(?:echo|printenv)[ \t]{{1,4}}[\"']?(?:\$\{{?)?(?:[A-Z0-9]{{1,30}}_){{0,6}}{_VARIABLE}"
+            r"\}?[\"']?[ \t]*\n"
+            r"(?P<token>[^\s][^\n]{0,4000})"
+        ),
+        ("echo", "printenv"),
+        line=False,
     ),
     # options of programs
     Context(
@@ -170,8 +186,10 @@ def is_secret(kind: str, value: str) -> bool:
     return kind != "maybe" or (len(value) > 7 and _RANDOM.match(value) is not None)
 
 
-def is_known_anywhere(value: str) -> bool:
+def is_known_anywhere(kind: str, value: str) -> bool:
     """Whether a secret is to be replaced wherever it stands: it is long, and no number, version, path or known word."""
     from nvdiag.host.redact.names import is_of_known_words
 
-    return len(value) > 7 and not _VERSION.fullmatch(value) and not is_of_known_words(value)
+    if _VERSION.fullmatch(value) or is_of_known_words(value):
+        return False
+    return len(value) > 5 if kind == "secret" else len(value) > 7 and _RANDOM.match(value) is not None
