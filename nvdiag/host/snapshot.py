@@ -17,6 +17,10 @@ MAX_VALUES = 2_000_000
 """The most values that a snapshot may hold: each takes some 70 bytes of memory, however short it is written."""
 
 
+MAX_LINES = 2_000_000
+"""The most lines that the texts of a snapshot, or a paste, may have: each takes some 100 bytes, however short it is."""
+
+
 class NotASnapshot(ValueError):
     """The input is not a snapshot that this release reads; `str()` is one clear line."""
 
@@ -127,6 +131,8 @@ def parse(data: bytes, name: str) -> SnapshotHost:
         raise NotASnapshot(f"{name}: larger than {MAX_BYTES // 2**20} MiB, which no snapshot is")
     if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
         raise NotASnapshot(f"{name}: more than {MAX_VALUES} values, which no snapshot has")
+    if data.count(b"\\n") + data.lower().count(b"\\u000a") > MAX_LINES:
+        raise NotASnapshot(f"{name}: more than {MAX_LINES} lines of text, which no snapshot has")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
