@@ -16,14 +16,14 @@ WHOLE_UUID = 36
 MAC = re.compile(rf"(?<![\w:-]){_HEX}{{2}}([:-])(?:{_HEX}{{2}}\1){{4}}{_HEX}{{2}}(?![\w:-])")
 """Six pairs. A longer row is a fingerprint."""
 IPV4 = re.compile(r"(?<![\w.\-])(?:\d{1,3}\.){3}\d{1,3}(?![\w\-+]|\.\w)", re.ASCII)
-IPV6 = re.compile(rf"(?<![\w:.])(?=[a-fA-F:]*\d)(?:{_HEX}{{0,4}}:){{2,7}}(?:{_HEX}{{1,4}})?(?![\w:])")
+IPV6 = re.compile(rf"(?<![\w:.-])(?=[a-fA-F:]*\d)(?:{_HEX}{{0,4}}:){{2,7}}(?:{_HEX}{{1,4}})?(?![\w:])")
 MAIL = re.compile(r"(?<![\w.+-])([A-Za-z0-9][\w.+-]{0,63})@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,18})(?![\w-])")
 
 SERIALS = (
     Context(
         re.compile(
             r"(?:\bserial(?:[ _-]?(?:number|no\.?))?(?: is)?[ \t]{0,60}[:=][ \t]{0,60}|\bserial(?: number)?(?: is)? +"
-            r"|\bS/?N[ \t]{0,60}[:=]?[ \t]{0,60}|\basset tag[ \t]{0,60}[:=][ \t]{0,60})"
+            r"|\b(?-i:S/?N)(?:[ \t]{0,60}[:=][ \t]{0,60}|[ \t]{1,60}|(?=\d))|\basset tag[ \t]{0,60}[:=][ \t]{0,60})"
             r"(?P<serial>(?=[A-Z_-]*\d)[A-Z0-9][A-Z0-9_-]{4,31})(?![\w-])",
             re.I,
         ),

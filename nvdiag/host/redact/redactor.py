@@ -99,9 +99,7 @@ class Redactor:
             )
         text = self._in((*numbers.SERIALS, *names.NAMES), text)
         if "@" in text:
-            text = numbers.MAIL.sub(
-                lambda found: self._of("mail", found[0]) if numbers.is_mail(found) else found[0], text
-            )
+            text = numbers.MAIL.sub(self._mail, text)
         return _bare(self._names.replaced(text))
 
     def _in(self, contexts: Sequence[Context], text: str) -> str:
@@ -115,14 +113,23 @@ class Redactor:
     def _of(self, kind: str, secret: str) -> str:
         return _marked(self._stand_ins.of(kind, secret))
 
+    def _mail(self, found: re.Match[str]) -> str:
+        if not numbers.is_mail(found) or self._stand_ins.is_of_another_kind("mail", found[1]):
+            return found[0]
+        return self._of("mail", found[0])
+
     def _ipv6(self, found: re.Match[str]) -> str:
         address = numbers.address(found[0])
         return found[0] if address is None else self._of("ipv6", address)
 
     def _stand_in(self, kind: str, words: str) -> str:
         """What is put in the place of these words, marked; the words themselves where they are no secret."""
-        if MARK in words:
-            return words
+        if MARK in words:  # what was replaced in it already does not make the rest of it public
+            if words.count(MARK) == 2 and words.startswith(MARK) and words.endswith(MARK):
+                return words
+            words = _bare(words)
+        if self._stand_ins.is_of_another_kind("secret" if kind in ("token", "maybe") else kind, words):
+            return _marked(words)
         match kind:
             case "user":
                 return self._user(words)

@@ -28,9 +28,11 @@ _VARIABLE = (
 )
 """A variable's name from the word in it that tells of a secret; MAX_TOKENS is none."""
 
+_BREAK = r"(?:\s|\\[nr])"
 _BLOCK = re.compile(
-    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?P<secret>(?:[A-Za-z0-9+/=:,. \t\r\n]|\\[nr]|-(?!----))+)"
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?P<secret>"
+    rf"(?:{_BREAK}{{0,40}}(?:[A-Za-z0-9+/]{{16,8000}}={{0,2}}|(?:Proc-Type|DEK-Info): [^\n\\]{{1,100}}))*"
+    rf"(?:{_BREAK}{{0,40}}[A-Za-z0-9+/]{{1,15}}={{0,2}}(?={_BREAK}{{0,40}}-----END))?)"
 )
 _LINE_OF_A_KEY = re.compile(
     r"(?<![\w+/=])(?=[^\n]{0,400}[a-z])(?=[^\n]{0,400}[A-Z])(?P<secret>[A-Za-z0-9+/]{48,4000}={0,2})(?![\w+/=])"

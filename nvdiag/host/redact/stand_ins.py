@@ -75,6 +75,10 @@ class StandIns:
             self._given.add(self._known[kind, secret])
         return self._known[kind, secret]
 
+    def is_of_another_kind(self, kind: str, words: str) -> bool:
+        """Whether words in the place of one kind are a stand-in of another: a redacted token where a user stands."""
+        return any(form.pattern.fullmatch(words) for other, form in _FORMS.items() if other != kind)
+
     def of_beginning(self, kind: str, secret: str) -> str:
         """The stand-in of what a secret begins with: the secret's own, where that was met."""
         whole = (known for (one, text), known in self._known.items() if one == kind and text.startswith(secret))
