@@ -19,6 +19,7 @@ from nvdiag.host.redact import Redactor, as_text, redacted
 from nvdiag.host.snapshot import SnapshotHost, parse
 from nvdiag.model.diagnosis import Diagnosis
 from tests.report.reporting import MACHINES
+from tests.test_planted_secrets import TOLD
 
 HOST = "hal9000.example.org"
 SECRETS = {
@@ -222,6 +223,7 @@ def test_redacting_a_snapshot_again_changes_nothing(name: str) -> None:
 FORBIDDEN = (
     "HOME", "USER", "LOGNAME", "HOSTNAME", "SSH_CONNECTION", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "GITHUB_TOKEN", "PS1",
     "NVIDIA_API_KEY", "NVIDIA_NGC_API_KEY", "CUDA_TOKEN", "NCCL_PASSWORD", "NGC_API_KEY", "http_proxy", "",
+    "NVIDIA_Token", "CUDA_secret",
 )  # fmt: skip
 
 
@@ -275,7 +277,8 @@ def shape(value: Any) -> Any:
 
 def pieces() -> st.SearchStrategy[str]:
     odd = st.text(alphabet="0123456789abcdefABCDEF:.-/% \nGPUMIGSNserialhomeUsers", max_size=40)
-    return st.text(max_size=20) | odd | st.sampled_from([*SECRETS.values(), *KEPT])
+    planted = [text for text, _ in TOLD.values()]
+    return st.text(max_size=20) | odd | st.sampled_from([*SECRETS.values(), *KEPT, *planted])
 
 
 def texts() -> st.SearchStrategy[str]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gc
 import sys
+from typing import TYPE_CHECKING
 
 from nvdiag.cli import early, streams
+
+if TYPE_CHECKING:
+    from click import ClickException
 
 
 def main() -> None:
@@ -41,7 +45,19 @@ def _run(arguments: list[str]) -> str | int | None:
     try:
         return app(arguments, prog_name="nvdiag", standalone_mode=False)  # type: ignore[no-any-return]
     except ClickException as error:
-        streams.complain(error.show)
+        told = _told(error)
+        streams.complain(lambda: sys.stderr.write(told))
         return error.exit_code
     except Abort:  # Ctrl-C: click itself would exit with 1, which here means that a problem was found
         return 130
+
+
+def _told(error: ClickException) -> str:
+    """What click says of a wrong command line, which it quotes as it came."""
+    from io import StringIO
+
+    from nvdiag.report.printable import obeyed_by_nobody, printable
+
+    said = StringIO()
+    error.show(said)
+    return obeyed_by_nobody("\n".join(printable(line) for line in said.getvalue().split("\n")))

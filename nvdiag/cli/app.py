@@ -86,18 +86,20 @@ def check(
 
 @app.command()
 @click.argument("file", type=click.Path(dir_okay=False), required=False)
+@_FROM
 @_DEADLINE
 @click.option("--show", is_flag=True, help="Print what would be written, and write nothing.")
-def snapshot(file: str | None, deadline: float | None, show: bool) -> None:
+@click.option("--no-redact", is_flag=True, help="Leave names, addresses and secrets in: for your own use only.")
+def snapshot(file: str | None, source: str | None, deadline: float | None, show: bool, no_redact: bool) -> None:
     """Record what the checks read, redacted, in one file to hand on."""
     if file is None and not show:
         raise click.UsageError("name the FILE to write, or use --show")
-    text = running.snapshot_text(deadline)
+    text = running.snapshot_text(deadline, source, redact=not no_redact)
     if show or file is None:
         running.say(text)
         return
     running.deliver(text, file)
-    click.echo(f"nvdiag: wrote {file}; look at it before you hand it on", err=True)
+    running.warn(f"wrote {file}" if no_redact else f"wrote {file}; look at it before you hand it on")
 
 
 @app.command("list")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,9 @@ from nvdiag.cli import running
 from nvdiag.facts.recognised import recognised
 from nvdiag.knowledge import topics
 from nvdiag.knowledge.topics import Topic
+from nvdiag.model.text import as_json
 from nvdiag.report import explained, explained_text, plain_pages
+from nvdiag.report.printable import obeyed_by_nobody
 
 FORMATS = ("terminal", "json", "markdown")
 
@@ -34,7 +35,7 @@ def explanation(what: str | None, form: str = "terminal") -> str:
 
 def _listing(found: Sequence[Topic], form: str) -> str:
     if form == "json":
-        return _json({"topics": [_brief(one) for one in found]})
+        return as_json({"topics": [_brief(one) for one in found]})
     if form == "markdown":
         return "\n".join(f"- `{one.key}`: {explained_text.escaped(one.summary)}" for one in found) + "\n"
     return explained.listing(found)
@@ -47,14 +48,14 @@ def _of_kind(kind: str, form: str) -> str:
 
 def _page(topic: Topic, form: str) -> str:
     if form == "json":
-        return _json({"topics": [explained.data(topic)]})
+        return as_json({"topics": [explained.data(topic)]})
     return _shown(explained.page(topic), form)
 
 
 def _several(found: Sequence[Topic], form: str) -> str:
     """A number or a name that means several things: all of them, page after page."""
     if form == "json":
-        return _json({"topics": [explained.data(one) for one in found]})
+        return as_json({"topics": [explained.data(one) for one in found]})
     return _shown("\n".join(explained.page(one) for one in found), form)
 
 
@@ -63,7 +64,7 @@ def _text(what: str, form: str) -> str:
     if not found.said and not found.topics:
         _nothing(what)
     if form == "json":
-        return _json(explained_text.data(found))
+        return as_json(explained_text.data(found))
     return _shown(explained_text.page(found), form)
 
 
@@ -88,11 +89,8 @@ def _brief(topic: Topic) -> dict[str, object]:
 
 
 def _shown(markdown: str, form: str) -> str:
-    return markdown if form == "markdown" else plain_pages.as_text(markdown, bold=_bold())
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=True) + "\n"
+    text = markdown if form == "markdown" else plain_pages.as_text(markdown, bold=_bold())
+    return obeyed_by_nobody(text)
 
 
 def _bold() -> bool:

@@ -16,6 +16,7 @@ from nvdiag.facts.probing import Probes
 from nvdiag.host import Host
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Severity
+from nvdiag.model.unknown import Unknown
 
 if TYPE_CHECKING:
     from nvdiag.report import terminal
@@ -240,16 +241,38 @@ def _umask() -> int:
     return mask
 
 
-def snapshot_text(deadline: float | None) -> str:
-    """A snapshot of this machine: all checks are run on it, and what they read is what is recorded."""
-    from nvdiag.host.live import LiveHost
+def snapshot_text(deadline: float | None, source: str | None = None, *, redact: bool = True) -> str:
+    """A snapshot of this machine, or of an input: all checks are run on it, and what they read is what is recorded.
+
+    Exit 2 where the input cannot be read, and where the snapshot would be longer than one that nvdiag reads.
+    """
+    from nvdiag.host import live, snapshot
     from nvdiag.host.record import RecordingHost
     from nvdiag.host.redact import as_text, redacted
 
-    machine = LiveHost(deadline)
+    machine = live.LiveHost(deadline) if source is None else recorded_host(source)
     recording = RecordingHost(machine)
     diagnosed(begun(recording), chosen((), ()))
-    return as_text(redacted(recording.document, machine.source.name))
+    document = recording.document
+    if others := recording.others():
+        labels = ", ".join(one.label or "the first" for one in (recording, *others)[:4])
+        warn(f"{machine.source.name} shows {len(others) + 1} machines or moments; all are recorded: {labels}")
+    if redact:
+        document = redacted(document, *((machine.source.name, live.people()) if source is None else (_named(machine),)))
+    else:
+        warn("not redacted: it names this machine and its people, and may hold their secrets; keep it to yourself")
+    text = as_text(document)
+    if len(text) > snapshot.MAX_BYTES:
+        fail(f"the snapshot would be larger than {snapshot.MAX_BYTES // 2**20} MiB, which nvdiag does not read")
+    return text
+
+
+def _named(machine: Host) -> str:
+    """A recorded machine's name, where the recording tells it; empty elsewhere."""
+    try:
+        return machine.read("/proc/sys/kernel/hostname").strip()
+    except Unknown:
+        return ""
 
 
 def listing() -> str:
@@ -261,7 +284,7 @@ def listing() -> str:
     for area in dict.fromkeys(one.area for one in choice.checks):
         lines.append(area)
         for one in (check for check in choice.checks if check.area == area):
-            lines += [f"  {one.promise}", *(f"    {identifier}" for identifier in one.ids)]
+            lines += [f"  {printable(one.promise)}", *(f"    {identifier}" for identifier in one.ids)]
     for plugin in choice.broken:
-        click.echo(printable(f"nvdiag: the plug-in {plugin.name} could not be imported: {plugin.error}"), err=True)
+        warn(f"the plug-in {plugin.name} could not be imported: {plugin.error}")
     return "\n".join(lines) + "\n"

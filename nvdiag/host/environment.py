@@ -21,6 +21,6 @@ _SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "AUTH")
 
 def may_read(name: str) -> bool:
     """True for a variable that says something about GPUs or the loader and holds no secret by convention."""
-    if any(word in name for word in _SECRET_WORDS):
+    if any(word in name.upper() for word in _SECRET_WORDS):
         return False
     return name in ALLOWED_NAMES or name.startswith(ALLOWED_PREFIXES)

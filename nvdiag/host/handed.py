@@ -6,7 +6,7 @@ import json
 from typing import BinaryIO
 
 from nvdiag.host.base import Host
-from nvdiag.host.snapshot import MAX_BYTES, NotASnapshot, parse, unpacked
+from nvdiag.host.snapshot import MAX_BYTES, MAX_LINES, NotASnapshot, parse, unpacked
 
 __all__ = ["MAX_BYTES", "Unreadable", "host_from", "host_of"]
 
@@ -40,6 +40,8 @@ def host_of(data: bytes, name: str) -> Host:
         raise Unreadable(
             f"{name}: larger than {MAX_BYTES // 2**20} MiB: cut it down to the part that tells of the trouble"
         )
+    if data.count(b"\n") > MAX_LINES:
+        raise Unreadable(f"{name}: more than {MAX_LINES} lines: cut it down to the part that tells of the trouble")
     _hold_to_text(data, name)
     from nvdiag.host.paste import hosts_of
 

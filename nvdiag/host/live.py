@@ -210,6 +210,17 @@ class LiveHost(Host):
         return os.environ.get(name)
 
 
+def people() -> tuple[str, ...]:
+    """The login names that this process runs for, so that a snapshot can do without them."""
+    import contextlib
+    import pwd
+
+    names = [os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER")]
+    with contextlib.suppress(KeyError):  # in a container its user need not have an entry
+        names.append(pwd.getpwuid(os.getuid()).pw_name)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
 class Probing:
     """A probe's child, forked before this process has any thread, and its answer once it is asked for."""
 

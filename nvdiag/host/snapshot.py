@@ -17,21 +17,56 @@ MAX_VALUES = 2_000_000
 """The most values that a snapshot may hold: each takes some 70 bytes of memory, however short it is written."""
 
 
+MAX_LINES = 2_000_000
+"""The most lines that the texts of a snapshot, or a paste, may have: each takes some 100 bytes, however short it is."""
+
+
 class NotASnapshot(ValueError):
     """The input is not a snapshot that this release reads; `str()` is one clear line."""
 
 
+_SILENCE = {
+    "snapshot": "the snapshot does not say anything about {}",
+    "bug-report": "the bug report does not say anything about {}",
+    "paste": "the text does not show {}",
+}
+"""What a recording was made of, and how it is put that it has no answer."""
+
+_MOST_PARTS = 64
+
+
 class SnapshotHost(Host):
-    """Replays a snapshot document. A key that is not in it is NotRecorded, never absence."""
+    """Replays a snapshot document. A key that is not in it is NotRecorded, never absence.
+
+    Its `parts` are other machines, or other moments, that were recorded with it: each is a document of this form.
+    """
 
     def __init__(self, document: dict[str, Json], name: str) -> None:
         super().__init__()
         self.document = document
-        self.source = Source(kind="snapshot", name=name, captured_at=str(document.get("captured_at", "")))
+        kind, label, notes = document.get("kind"), document.get("label"), document.get("notes")
+        self.source = Source(
+            kind=kind if isinstance(kind, str) and kind in _SILENCE else "snapshot",
+            name=name,
+            captured_at=str(document.get("captured_at", "")),
+        )
+        self.label = label if isinstance(label, str) else ""
+        self.notes = tuple(one for one in notes if isinstance(one, str)) if isinstance(notes, list) else ()
+        self._siblings: tuple[Host, ...] = ()
 
     def recorded(self, section: str) -> tuple[str, ...]:
         recorded = self.document.get(section)
         return tuple(key for key in recorded if recorded[key] is not None) if isinstance(recorded, dict) else ()
+
+    def inside(self) -> tuple[str, str] | None:
+        match self.document.get("inside"):
+            case [str(kind), str(words)]:
+                return kind, words
+            case _:
+                return None
+
+    def others(self) -> tuple[Host, ...]:
+        return self._siblings
 
     def handed_texts(self) -> tuple[tuple[str, str], ...]:
         """The recording's messages; each is a text, or an object with `source` and `text`."""
@@ -43,11 +78,21 @@ class SnapshotHost(Host):
     def look(self, section: str, key: str) -> Json:
         recorded = self.document.get(section)
         if not isinstance(recorded, dict) or key not in recorded:
-            raise NotRecorded(f"the snapshot does not say anything about {key}")
+            raise NotRecorded(_SILENCE[self.source.kind].format(key))
         value = recorded[key]
         if value is not None and not _fits(section, value):
             raise NotRecorded(f"the snapshot's entry for {key} is not of the form that {section} have")
         return value
+
+
+def replayed(document: dict[str, Json], name: str) -> SnapshotHost:
+    """The machine of a document, with the others that were recorded with it beside it."""
+    parts = document.get("parts")
+    others = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    hosts = [SnapshotHost(one, name) for one in (document, *others[: _MOST_PARTS - 1])]
+    for host in hosts:
+        host._siblings = tuple(other for other in hosts if other is not host)
+    return hosts[0]
 
 
 def _messages(recorded: Json) -> tuple[tuple[str, str], ...]:
@@ -86,6 +131,8 @@ def parse(data: bytes, name: str) -> SnapshotHost:
         raise NotASnapshot(f"{name}: larger than {MAX_BYTES // 2**20} MiB, which no snapshot is")
     if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
         raise NotASnapshot(f"{name}: more than {MAX_VALUES} values, which no snapshot has")
+    if data.count(b"\\n") + data.lower().count(b"\\u000a") > MAX_LINES:
+        raise NotASnapshot(f"{name}: more than {MAX_LINES} lines of text, which no snapshot has")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -100,7 +147,7 @@ def parse(data: bytes, name: str) -> SnapshotHost:
     wrong = [section for section in SECTIONS if not isinstance(document.get(section, {}), dict)]
     if wrong:
         raise NotASnapshot(f"{name}: not a snapshot: {wrong[0]} is not an object")
-    return SnapshotHost(document, name)
+    return replayed(document, name)
 
 
 def unpacked(data: bytes, name: str) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 
 
@@ -10,3 +12,9 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def as_json(value: object) -> str:
+    """A value as indented JSON with a final newline, all in ASCII; no line of it is a command for a CI system."""
+    text = json.dumps(value, indent=1, ensure_ascii=True).replace("\x7f", "\\u007f")
+    return re.sub(r"##(?=[a-z]{0,20}\[)", r"#\\u0023", text, flags=re.IGNORECASE) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundi
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.diagnosis import Diagnosis, Part, Ranked
 from nvdiag.model.finding import Severity
+from nvdiag.model.text import as_json
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.report import timeline, told_facts
 from nvdiag.report.shown import fact
@@ -32,7 +32,7 @@ Json = Any
 
 def render(diagnosis: Diagnosis, areas: Mapping[str, str], fail_on: Severity, strict: bool) -> str:
     """The report as text with a final newline. `areas` maps finding ids to their areas."""
-    return json.dumps(document(diagnosis, areas, fail_on, strict), indent=1, ensure_ascii=True) + "\n"
+    return as_json(document(diagnosis, areas, fail_on, strict))
 
 
 def document(diagnosis: Diagnosis, areas: Mapping[str, str], fail_on: Severity, strict: bool) -> dict[str, Json]:

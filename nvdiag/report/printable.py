@@ -1,16 +1,27 @@
-"""Making foreign text harmless for a terminal: what nvdiag read may hold escape sequences."""
+"""Making foreign text harmless: for a terminal, and for CI systems, which obey certain lines of a log."""
 
 from __future__ import annotations
 
 import re
 
 _CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 """C0 and C1 controls but tab and newline; marks that turn the direction of text, break lines or are not seen; lone
-surrogates."""
+surrogates; what is no character."""
+_COMMAND = re.compile(r"##(?=[a-z]{0,20}\[)", re.I)
+"""A command of a CI system anywhere in a line: ##[error], ##vso[…], ##teamcity[…]."""
+_COMMAND_LINE = re.compile(r"^(\s*):(?=:)", re.M)
+"""A command of GitHub's runner: a line that begins with two colons, whatever blanks stand before them."""
 
 
 def printable(text: str) -> str:
     """The text with every control character shown as a replacement character, and newlines as spaces."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text).replace("\n", " ").replace("\t", " ")
+    shown = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text).replace("\n", " ").replace("\t", " ")
+    return _COMMAND.sub("# #", shown)
+
+
+def obeyed_by_nobody(text: str) -> str:
+    """A whole report in which no line is a command for the CI system whose log it stands in."""
+    return _COMMAND_LINE.sub(r"\1: ", _COMMAND.sub("# #", text))

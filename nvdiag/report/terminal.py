@@ -19,7 +19,7 @@ from nvdiag.model.text import listed
 from nvdiag.model.unknown import Unknown
 from nvdiag.report import timeline
 from nvdiag.report.asks import question
-from nvdiag.report.printable import printable
+from nvdiag.report.printable import obeyed_by_nobody, printable
 from nvdiag.report.shown import fact
 from nvdiag.report.stack import Row, rows, status_lines
 
@@ -55,7 +55,7 @@ def render(diagnosis: Diagnosis, look: Look, fail_on: Severity = Severity.ERROR,
     for line in _lines(diagnosis, look, fail_on, strict):
         console.print(line, overflow="ignore", no_wrap=True, crop=False, soft_wrap=True)
     text = "\n".join(line.rstrip() for line in stream.getvalue().split("\n"))
-    return text if look.unicode else text.encode("ascii", "replace").decode("ascii")
+    return obeyed_by_nobody(text if look.unicode else text.encode("ascii", "replace").decode("ascii"))
 
 
 def _lines(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) -> Iterator[Text]:

@@ -41,6 +41,7 @@ class Prologue:
         words = text.split()
         if len(words) < 3 or words[0] != "Linux":
             return
+        self._draft.file("/proc/sys/kernel/hostname", f"{words[1]}\n")
         self._draft.file("/proc/sys/kernel/osrelease", f"{words[2]}\n")
         machine = next((word for word in reversed(words) if word in _MACHINES), None)
         if machine:

@@ -154,8 +154,9 @@ def blocks_of(lines: Sequence[str]) -> Iterator[Block]:
 
 
 def _longer(command: Command, line: str) -> Command:
-    """A command line that goes on after a backslash."""
-    return _command(f"{command.line[:-1].rstrip()} {line.strip()}"[:4000], command.host)
+    """A command line that goes on after a backslash; it is taken apart once it is whole."""
+    text = f"{command.line[:-1].rstrip()} {line.strip()}"[:4000]
+    return Command(text, host=command.host) if text.endswith("\\") else _command(text, command.host)
 
 
 def command_of(line: str) -> Command | None:

@@ -10,6 +10,8 @@ from typing import Any
 from nvdiag.host.base import SECTIONS, Json
 
 FORMAT = 1
+_LONGEST_LISTING = 1 << 18
+"""Characters of a listing after which no further piece is added: each costs what is there already."""
 
 
 class Contradiction(Exception):
@@ -32,6 +34,7 @@ class Part:
     )
 
     states: dict[str, object] = field(default_factory=dict)
+    _listed: dict[str, set[str]] = field(default_factory=dict)
 
     def state(self, name: str, value: object) -> None:
         """Note something that can only be in one way at one moment. Contradiction where it was otherwise before."""
@@ -50,11 +53,16 @@ class Part:
         self.put("commands", shlex.join(argv), {"exit": exit_code, "stdout": text, "stderr": ""})
 
     def more(self, argv: Sequence[str], text: str) -> None:
-        """Add to what a command printed: a listing of which the paste has several pieces."""
+        """Add to what a command printed: a listing of which the paste has several pieces, each line of it once."""
         key = shlex.join(argv)
+        lines = text.split("\n")
+        known = self._listed.setdefault(key, set())
+        if known.issuperset(lines):
+            return
         entries: dict[str, Any] = self.document["commands"]
         before = entries.get(key, {}).get("stdout", "")
-        if text not in before:
+        if len(before) < _LONGEST_LISTING:
+            known.update(lines)
             entries[key] = {"exit": 0, "stdout": f"{before}{text}\n", "stderr": ""}
 
     def say(self, source: str, text: str) -> None:

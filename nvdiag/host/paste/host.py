@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from nvdiag.host.base import LATER, Host, Json, NotRecorded
+from nvdiag.host.base import LATER
 from nvdiag.host.paste.blocks import Block, Command, blocks_of
 from nvdiag.host.paste.clean import lines_of
 from nvdiag.host.paste.document import Contradiction, Part
@@ -47,19 +47,9 @@ class PasteHost(SnapshotHost):
         self.label = part.label
         self.source = Source(kind="paste", name=name, captured_at="")
         self._inside = part.inside
-        self._siblings: tuple[PasteHost, ...] = ()
 
     def inside(self) -> tuple[str, str] | None:
         return self._inside
-
-    def others(self) -> tuple[Host, ...]:
-        return self._siblings
-
-    def look(self, section: str, key: str) -> Json:
-        try:
-            return super().look(section, key)
-        except NotRecorded:
-            raise NotRecorded(f"the text does not show {key}") from None
 
 
 def hosts_of(data: bytes, name: str) -> tuple[PasteHost, ...]:
