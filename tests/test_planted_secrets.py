@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from nvdiag.cli import running
 from nvdiag.host import Host
 from nvdiag.host.record import RecordingHost
 from nvdiag.host.redact import Redactor, as_text, redacted
-from nvdiag.host.snapshot import parse
+from nvdiag.host.snapshot import SnapshotHost, parse
 from tests.cli.calling import call
+from tests.report.reporting import MACHINES
 from tests.scenarios import machines, reports
 from tests.scenarios.tree import Tree
 
@@ -277,6 +279,18 @@ def test_and_the_snapshot_gives_the_same_findings() -> None:
     assert finding_keys(parse(written(tree.host()).encode(), "s")) == [
         key.replace(USER, "user1") for key in finding_keys(tree.host())
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mismatch", "every probe hung", "a toolkit"])
+def test_a_machine_or_a_person_that_is_called_as_a_path_is_changes_no_finding(name: str) -> None:
+    recording = RecordingHost(MACHINES[name]())
+    before = finding_keys(recording)
+    sections = [one for one in recording.document.values() if isinstance(one, dict)]
+    for word in sorted({word for one in sections for key in one for word in re.findall(r"[A-Za-z][\w-]{2,}", key)}):
+        for host, people in ((word, ()), ("", (word,))):
+            document = redacted(recording.document, host, people)
+            assert finding_keys(SnapshotHost(document, "s")) == before, word
 
 
 def as_paste() -> str:

@@ -116,6 +116,8 @@ _NOT_NAMES = frozenset({
     "localhost", "loaded", "module", "modules", "nixos", "none", "nvidia", "opensuse", "opt", "pci", "pop", "proc",
     "rhel", "rocky", "root", "run", "sbin", "server", "share", "src", "suse", "sys", "system", "tegra", "ubuntu",
     "usr", "var", "version", "workstation",
+    "btime", "crashed", "dep", "grep", "hung", "initrd", "ldconfig", "modinfo", "nvidiactl", "osrelease", "timeout",
+    "uname", "vmlinuz", "zst", *(f"nvidia{number}" for number in range(16)),
 })  # fmt: skip
 """Host names that name nobody, and words of the paths and texts that checks read: replacing them would break those."""
 
