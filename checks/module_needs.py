@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from nvdiag.checks import _driver_remedies, _evidence, _remedies
 from nvdiag.engine import check
 from nvdiag.facts.firmware import GspFirmware
-from nvdiag.facts.module_files import ModuleFile, RunningKernelModule
+from nvdiag.facts.module_files import RunningKernelModule
 from nvdiag.facts.modules import Flavour, LoadedDriver
 from nvdiag.facts.pci import GpusOnBus
-from nvdiag.facts.secure_boot import KEYS, SignatureRule
+from nvdiag.facts.signatures import RunningSignature
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.text import listed
@@ -20,38 +19,29 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 _UNUSABLE = frozenset(
     {"driver-not-loaded", "gpu-bound-to-other-driver", "gpu-init-failed", "device-nodes-missing", "no-cuda-device"}
 )
-_DISTRIBUTIONS = r"\b(?:Canonical|Fedora|Red Hat|CentOS|Rocky|Alma|SUSE|openSUSE|Debian Secure Boot|Oracle)\b"
-"""Makers of kernels: a module that they signed is for a key inside their kernels."""
 
 
 @check("secure-boot-rejected", area="driver")
 def the_kernel_takes_the_modules_signature(
     gpus: GpusOnBus,
     disk: RunningKernelModule,
-    rule: SignatureRule,
+    signature: RunningSignature,
     distribution: Distribution | Unknown,
 ) -> Iterator[Finding]:
     """The module on disk is signed by a key that the running kernel knows, where it asks for one."""
-    if disk.file is None:
-        raise NotApplicable("there is no module on disk to load")
-    if not rule.enforced:
-        raise NotApplicable("the running kernel does not ask for signatures")
-    refused = _refused(disk.file, rule)
-    if refused is None:
+    if signature.accepted:
         return
-    confidence, why = refused
+    unsigned = disk.file is not None and disk.file.signed is False
+    surely = Confidence.CERTAIN if unsigned else Confidence.LIKELY
     yield Finding(
         id="secure-boot-rejected",
         severity=Severity.ERROR,
-        confidence=confidence,
-        title=f"the kernel takes only modules signed by keys that it knows, and the nvidia module {why}",
+        confidence=surely if signature.accepted is False else Confidence.POSSIBLE,
+        title=f"the kernel takes only modules signed by keys that it knows; of the nvidia module: {signature.says}",
         detail="Secure Boot switches this on through the kernel's lockdown. The kernel log of a refused load says"
         ' "Key was rejected by service" or "Loading of unsigned module is rejected".',
         evidence=(
-            *rule.evidence,
-            Evidence(
-                source=disk.file.how, excerpt=f"signer: {disk.file.signer}" if disk.file.signer else "no signature"
-            ),
+            *signature.evidence,
             Evidence(source="/sys/module/nvidia", excerpt="not there"),
             *_evidence.of_disk(Unknown("not asked"), disk),
         ),
@@ -59,21 +49,6 @@ def the_kernel_takes_the_modules_signature(
         explains=_UNUSABLE,
         layers=(Layer.LOADED_MODULE,),
     )
-
-
-def _refused(file: ModuleFile, rule: SignatureRule) -> tuple[Confidence, str] | None:
-    """Why the kernel would refuse this file, and how sure that is; None where nothing says so."""
-    if file.signed is None:
-        raise Unknown(f"whether {file.path} is signed")
-    if not file.signed:
-        return Confidence.CERTAIN, "has no signature"
-    if not file.signer or re.search(_DISTRIBUTIONS, file.signer):
-        return None
-    if rule.keys is None:
-        return Confidence.POSSIBLE, f'is signed by "{file.signer}", whose key may not be enrolled ({KEYS} shows none)'
-    if any(file.signer in key for key in rule.keys):
-        return None
-    return Confidence.LIKELY, f'is signed by "{file.signer}", whose key is not enrolled'
 
 
 @check("gsp-firmware-missing", area="driver")

@@ -1,4 +1,4 @@
-"""Whether the kernel asks for a signature, and whether it will take that of the module which boots next.
+"""Whether the kernel asks for a signature, and whether it takes those of the modules on disk.
 
 A signature counts only where lockdown or sig_enforce asks for it; Secure Boot alone, on a kernel that is not locked
 down, refuses nothing (kernel_lockdown(7), Documentation/admin-guide/module-signing.rst).
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from nvdiag.facts import reading
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
-from nvdiag.facts.modules import LoadedDriver
+from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.system import Surroundings
 from nvdiag.host import Absent, Host
 from nvdiag.model.finding import Evidence
@@ -50,22 +50,24 @@ class SignaturePolicy:
     def collect(cls, host: Host, surroundings: Surroundings, kernel: NextBootKernel | Unknown) -> SignaturePolicy:
         if not surroundings.has_own_kernel_modules:
             raise NotApplicable("the kernel's modules are loaded by the host")
-        lockdown, sig_enforce = reading.text(host, LOCKDOWN), reading.text(host, SIG_ENFORCE)
-        options = kernel.options or "" if isinstance(kernel, NextBootKernel) else ""
-        asked = re.search(
-            r"(?:^|\s)(module\.sig_enforce(?:=1)?|lockdown=(?:integrity|confidentiality))(?=\s|$)", options
-        )
-        built_without = all(reading.certainly_absent(host, path) for path in (LOCKDOWN, SIG_ENFORCE))
-        if lockdown is None and sig_enforce is None and not asked and not built_without:
-            raise Unknown("whether the kernel asks for signatures stands in files that cannot be read here")
-        evidence = []
-        if lockdown and re.search(r"\[(?:integrity|confidentiality)\]", lockdown):
-            evidence.append(Evidence(source=LOCKDOWN, excerpt=lockdown.strip()))
-        if sig_enforce and sig_enforce.strip() in ("Y", "1"):
-            evidence.append(Evidence(source=SIG_ENFORCE, excerpt=sig_enforce.strip()))
-        if asked:
-            evidence.append(Evidence(source="the entry that boots next", excerpt=asked[1]))
-        return cls(bool(evidence), tuple(evidence), _secure_boot(host))
+        return _policy(host, kernel.options or "" if isinstance(kernel, NextBootKernel) else "")
+
+
+def _policy(host: Host, options: str) -> SignaturePolicy:
+    """What this kernel asks for, and what the options of a kernel's command line do."""
+    lockdown, sig_enforce = reading.text(host, LOCKDOWN), reading.text(host, SIG_ENFORCE)
+    asked = re.search(r"(?:^|\s)(module\.sig_enforce(?:=1)?|lockdown=(?:integrity|confidentiality))(?=\s|$)", options)
+    built_without = all(reading.certainly_absent(host, path) for path in (LOCKDOWN, SIG_ENFORCE))
+    if lockdown is None and sig_enforce is None and not asked and not built_without:
+        raise Unknown("whether the kernel asks for signatures stands in files that cannot be read here")
+    evidence = []
+    if lockdown and re.search(r"\[(?:integrity|confidentiality)\]", lockdown):
+        evidence.append(Evidence(source=LOCKDOWN, excerpt=lockdown.strip()))
+    if sig_enforce and sig_enforce.strip() in ("Y", "1"):
+        evidence.append(Evidence(source=SIG_ENFORCE, excerpt=sig_enforce.strip()))
+    if asked:
+        evidence.append(Evidence(source="the entry that boots next", excerpt=asked[1]))
+    return SignaturePolicy(bool(evidence), tuple(evidence), _secure_boot(host))
 
 
 def _secure_boot(host: Host) -> bool | None:
@@ -98,14 +100,46 @@ class NextBootSignature:
         file = following.file
         if not policy.enforced or file is None:
             raise NotApplicable("no signature is asked for, or there is no module that could have one")
-        if file.signed is False:
-            seen = Evidence(source=file.path, excerpt="not signed")
-            return cls(False, "it is not signed", (*policy.evidence, seen))
-        if file.signed is None:
-            raise Unknown(f"whether {file.path} is signed could not be read")
-        if _was_taken(file, disk, loaded):
+        if file.signed and _was_taken(file, disk, loaded):
             return cls(True, "signed as the one that this kernel has loaded")
-        return _by_keys(host, file, policy)
+        return cls(*_judged(host, file, policy))
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSignature:
+    """The same of the module on disk for the kernel that runs, where that has not loaded it."""
+
+    accepted: bool | None
+    says: str
+    evidence: tuple[Evidence, ...] = ()
+    pending: bool = False
+
+    @classmethod
+    def collect(
+        cls, host: Host, surroundings: Surroundings, modules: KernelModules | Unknown, disk: RunningKernelModule
+    ) -> RunningSignature:
+        if not surroundings.has_own_kernel_modules:
+            raise NotApplicable("the kernel's modules are not on this system's disk")
+        if isinstance(modules, KernelModules) and modules.nvidia is not None:
+            raise NotApplicable("the nvidia module is loaded, so the kernel has taken it")
+        if disk.file is None:
+            raise NotApplicable("there is no module on disk to load")
+        policy = _policy(host, "")
+        if not policy.enforced:
+            raise NotApplicable("the running kernel does not ask for signatures")
+        return cls(*_judged(host, disk.file, policy))
+
+
+_Judged = tuple[bool | None, str, tuple[Evidence, ...], bool]
+
+
+def _judged(host: Host, file: ModuleFile, policy: SignaturePolicy) -> _Judged:
+    """Whether the file is accepted, what that is known from, and whether its key is about to be enrolled."""
+    if file.signed is False:
+        return False, "it is not signed", (*policy.evidence, Evidence(source=file.path, excerpt="not signed")), False
+    if file.signed is None:
+        raise Unknown(f"whether {file.path} is signed could not be read")
+    return _by_keys(host, file, policy)
 
 
 def _was_taken(file: ModuleFile, disk: RunningKernelModule | Unknown, loaded: LoadedDriver | Unknown) -> bool:
@@ -116,15 +150,15 @@ def _was_taken(file: ModuleFile, disk: RunningKernelModule | Unknown, loaded: Lo
     return same and disk.file.release == loaded.release
 
 
-def _by_keys(host: Host, file: ModuleFile, policy: SignaturePolicy) -> NextBootSignature:
+def _by_keys(host: Host, file: ModuleFile, policy: SignaturePolicy) -> _Judged:
     if file.signer is None:
         raise Unknown(f"who signed {file.path} could not be read")
     keys = _Keys.of(host)
     seen = Evidence(source=file.path, excerpt=f"signer: {file.signer}")
     if keys.has(file.signer):
-        return NextBootSignature(True, "signed by an enrolled key", (seen,))
+        return True, "signed by an enrolled key", (seen,), False
     if _BUILT_IN.search(file.signer) and not keys.all_of_kernel:
-        return NextBootSignature(True, f"signed by {file.signer}", (seen,))
+        return True, f"signed by {file.signer}", (seen,), False
     told = (
         *policy.evidence,
         seen,
@@ -132,8 +166,8 @@ def _by_keys(host: Host, file: ModuleFile, policy: SignaturePolicy) -> NextBootS
     )
     if keys.all_of_kernel or (keys.of_owner and _MADE_HERE.search(file.signer)):
         pending = file.signer in keys.pending
-        return NextBootSignature(False, f"its signer, {file.signer!r}, is no enrolled key", told, pending)
-    return NextBootSignature(None, f"whether its signer, {file.signer!r}, is an enrolled key cannot be read here", told)
+        return False, f"its signer, {file.signer!r}, is no enrolled key", told, pending
+    return None, f"whether its signer, {file.signer!r}, is an enrolled key cannot be read here", told, False
 
 
 @dataclass(frozen=True, slots=True)
