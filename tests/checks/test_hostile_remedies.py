@@ -108,14 +108,18 @@ def names_in(document: Any) -> list[str]:
     return sorted(found - {*document, "exit", "stdout", "stderr", "error"})
 
 
-@pytest.mark.parametrize("name", LIVE)
+ADVISED = ("mismatch on the disk too", "module not loaded", "Debian", "Rocky", "openSUSE", "Arch", "WSL", "Docker")
+"""Machines that between them are given the commands of every distribution."""
+
+
+@pytest.mark.parametrize("name", ADVISED)
 def test_no_name_on_a_machine_gets_out_of_its_word(name: str) -> None:
     document = recorded(LIVE[name]())
     for number, word in enumerate(names_in(document)):
         plant = list(PLANTS)[number % len(PLANTS)]
-        for new in (f"{word}{plant}", f"{word[:-1]}{plant}{word[-1]}"):
-            host = SnapshotHost(changed(document, word, new), "hostile")
-            assert [command for command in advised(host) if escaped(command, plant)] == []
+        new = f"{word}{plant}" if number // len(PLANTS) % 2 else f"{word[:-1]}{plant}{word[-1]}"
+        host = SnapshotHost(changed(document, word, new), "hostile")
+        assert [command for command in advised(host) if escaped(command, plant)] == []
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -136,7 +140,7 @@ def planted_at(document: Any, path: tuple[Any, ...], plant: str) -> Any:
     return copy
 
 
-@pytest.mark.parametrize("name", LIVE)
+@pytest.mark.parametrize("name", ADVISED)
 def test_no_answer_of_a_machine_gets_out_of_its_word(name: str) -> None:
     document = recorded(LIVE[name]())
     for number, path in enumerate(leaves(document)):
@@ -149,13 +153,13 @@ def planted_messages(message: Message) -> Iterator[tuple[str, str]]:
     """Texts in which a message says a plant in what its pattern takes out of it."""
     example = message.example
     said = next(one for one in messages_in(example, "x", (message,)))
-    for value in {value for value in said.groups.values() if len(value) > 1}:
-        for plant in PLANTS:
-            for new in (f"{value}{plant}", f"{value[0]}{plant}{value[1:]}", plant):
-                text = example.replace(value, new)
-                again = next(messages_in(text, "x", (message,)), None)
-                if again is not None and any("PWNED" in one for one in again.groups.values()):
-                    yield text, plant
+    for value in sorted({value for value in said.groups.values() if len(value) > 1}):
+        for number, plant in enumerate(PLANTS):
+            new = (f"{value}{plant}", f"{value[0]}{plant}{value[1:]}", plant)[number % 3]
+            text = example.replace(value, new)
+            again = next(messages_in(text, "x", (message,)), None)
+            if again is not None and any("PWNED" in one for one in again.groups.values()):
+                yield text, plant
 
 
 @pytest.mark.parametrize("message", [one for one in messages() if "(?P<" in one.pattern], ids=lambda one: one.name)

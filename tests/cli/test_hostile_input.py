@@ -103,7 +103,7 @@ def test_what_was_found_is_answered(data: bytes) -> None:
         assert_answered(form)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.binary() | st.text().map(lambda text: text.encode("utf-8", "replace")))
 @example(b"\xff\xfe" + "nvidia-smi\n".encode("utf-16-le"))
 def test_any_bytes_are_answered(data: bytes) -> None:
@@ -111,13 +111,13 @@ def test_any_bytes_are_answered(data: bytes) -> None:
     assert_answered(gzip.compress(data, 1))
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=mutations(SNAPSHOT, REPORT, PASTE, reports.zipped(REPORT[:900], REPORT[900:]), gzip.compress(SNAPSHOT)))
 def test_real_inputs_with_damage_are_answered(data: bytes) -> None:
     assert_answered(data)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(LINES) | st.text(max_size=30), max_size=30).map("\n".join))
 def test_any_lines_of_terminals_are_answered(text: str) -> None:
     assert_answered(text.encode("utf-8", "replace"))

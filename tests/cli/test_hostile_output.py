@@ -116,7 +116,7 @@ def test_json_says_the_same_in_other_signs() -> None:
     assert json.loads(shown(hostile("##[error]\x7f\x00"))["json"])["findings"][0]["links"] == ["##[error]\x7f\x00"]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(
     text=st.text() | st.lists(st.sampled_from((*PLANTS, " ", "\n", "\t", "a", ":", "#", "[")), max_size=12).map("".join)
 )
