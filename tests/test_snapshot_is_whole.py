@@ -23,8 +23,20 @@ from nvdiag.knowledge.messages import Message, messages
 from nvdiag.model.unknown import Unknown
 from nvdiag.report.shown import SHOWN
 from tests.cli.calling import call, one_line
+from tests.facts.package_log_texts import APT_HISTORY
 from tests.report.reporting import MACHINES
 from tests.scenarios import machines, reports
+from tests.scenarios.processes import DOCKER, LOGIN, process, service
+from tests.scenarios.reboots import SCENARIOS as REBOOTS
+
+BUSY = (
+    process(1, "systemd", "0::/init.scope\n"),
+    process(900, "nvidia-persiste", service("nvidia-persistenced.service"), "/dev/nvidiactl", "/dev/nvidia0"),
+    process(1000, "python3", DOCKER, "/dev/nvidiactl", "/dev/nvidia-uvm", uid=1000),
+    process(1001, "ollama", service("ollama.service"), "/dev/nvidia0"),
+    process(1002, "Xorg", LOGIN, "/dev/nvidia-modeset", uid=1001),
+)
+"""Processes that hold the driver, of services, a container and a person's session."""
 
 LIVE: Mapping[str, Callable[[], Host]] = {
     **{name: make for name, make in MACHINES.items() if make().source.kind == "live"},
@@ -36,7 +48,12 @@ LIVE: Mapping[str, Callable[[], Host]] = {
     "Arch": lambda: machines.arch().host(),
     "Docker": lambda: machines.docker().host(),
     "WSL": lambda: machines.wsl().host(),
+    "processes and a history": lambda: (
+        machines.joined(machines.ubuntu_dkms(), *BUSY).but(files={"/var/log/apt/history.log": APT_HISTORY}).host()
+    ),
+    **{name: REBOOTS[name].tree.host for name in ("ostree-well", "rocky-saved-entry-is-old")},
 }
+WHOLE = {**LIVE, **{name: one.tree.host for name, one in REBOOTS.items()}}
 
 PASTES = {
     "a message": "CUDA error: no kernel image is available for execution on the device\n",
@@ -117,9 +134,9 @@ def values(facts: Facts) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", LIVE)
+@pytest.mark.parametrize("name", WHOLE)
 def test_every_fact_of_a_live_machine_is_the_same_on_its_snapshot(name: str) -> None:
-    recording = RecordingHost(LIVE[name]())
+    recording = RecordingHost(WHOLE[name]())
     live = collected(recording)
     replay = Watched(json.loads(as_text(recording.document)))
     assert set(SHOWN) <= set(live)
@@ -140,6 +157,17 @@ def test_every_question_that_was_asked_is_answered_in_the_snapshot(name: str) ->
         f"{section} {key}" for section, one in recording.document.items() if isinstance(one, dict) for key in one
     }
     assert recorded == set(machine.asked) - OF_THE_WALK  # type: ignore[attr-defined]
+
+
+def findings(document: dict[str, Any]) -> list[tuple[Any, ...]]:
+    found = running.diagnosed(running.begun(SnapshotHost(document, "s")), running.chosen((), ())).findings
+    return [(one.finding.key, one.caused_by, one.finding.title, one.finding.remedies) for one in found]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_redacted_snapshot_gives_the_same_findings_and_advice(name: str) -> None:
+    document = recorded(WHOLE[name]())
+    assert findings(redacted(document, "hal9000.example.org", ("lovelace",))) == findings(document)
 
 
 @pytest.mark.parametrize("name", INPUTS)

@@ -38,6 +38,8 @@ _STUB_LIMIT = 256 * 1024
 
 _CACHED = "ldconfig's cache"
 _RECORDED = "recorded"
+OTHER_ROOTS = ("/ostree/", "/proc/")
+"""What a recording has below these is of another system than the one that runs: of the next boot, of a container."""
 NOT_ON_PATH = "not on the loader's path"
 
 
@@ -186,7 +188,7 @@ class _Search:
             yield f"{folder}/{soname}", NOT_ON_PATH
         links = [path for path in self.host.recorded("links") if reading.link(self.host, path) is not None]
         for path in (*links, *self.host.recorded("elf")):
-            if path.rpartition("/")[2] == soname:
+            if path.rpartition("/")[2] == soname and not path.startswith(OTHER_ROOTS):
                 yield path, _RECORDED
 
     def _folders(self, patterns: tuple[str, ...]) -> Iterator[str]:
