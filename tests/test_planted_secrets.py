@@ -14,7 +14,7 @@ from nvdiag.host import Host
 from nvdiag.host.record import RecordingHost
 from nvdiag.host.redact import Redactor, as_text, redacted
 from nvdiag.host.snapshot import SnapshotHost, parse
-from tests.cli.calling import call
+from tests.cli.calling import call, process
 from tests.report.reporting import MACHINES
 from tests.scenarios import machines, reports
 from tests.scenarios.tree import Tree
@@ -334,3 +334,28 @@ def _judged(report: dict[str, Any]) -> Any:
         [(one["name"], one["status"]) for one in report["checks"]],
         report["next"],
     )
+
+
+@pytest.mark.live
+def test_a_live_snapshot_has_nothing_of_the_environments_secrets_and_names(tmp_path: Path) -> None:
+    import os
+
+    environment = {
+        **{f"X{number}_TOKEN": core for number, (_, core) in enumerate(TOLD.values())},
+        "HF_TOKEN": "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345",
+        "NVIDIA_API_KEY": "nvapi-AbCd_1234-efGH5678ijkl",
+        "USER": "tricia_mcmillan",
+        "HOME": "/home/tricia_mcmillan",
+        "LD_LIBRARY_PATH": "/home/tricia_mcmillan/cuda/lib64:/srv/tricia_mcmillan/lib",
+        "CUDA_HOME": "/home/tricia_mcmillan/cuda",
+        "PS1": "tricia_mcmillan@x",
+    }
+    environment = {name: value.replace("\n", " ") for name, value in environment.items()}
+    result = process("snapshot", str(tmp_path / "s.json"), environment=environment)
+    assert result.returncode == 0, result.stderr
+    text = (tmp_path / "s.json").read_text(encoding="utf-8")
+    assert "/home/user" in text
+    name = os.uname().nodename
+    cores = [core for _, core in TOLD.values()]
+    for core in (*cores, "hf_AbCd", "nvapi-AbCd", "mcmillan", *([name] if len(name) > 6 else [])):
+        assert not left_in(text, core), core
