@@ -287,10 +287,13 @@ def test_a_machine_or_a_person_that_is_called_as_a_path_is_changes_no_finding(na
     recording = RecordingHost(MACHINES[name]())
     before = finding_keys(recording)
     sections = [one for one in recording.document.values() if isinstance(one, dict)]
-    for word in sorted({word for one in sections for key in one for word in re.findall(r"[A-Za-z][\w-]{2,}", key)}):
-        for host, people in ((word, ()), ("", (word,))):
-            document = redacted(recording.document, host, people)
-            assert finding_keys(SnapshotHost(document, "s")) == before, word
+    words = sorted({word for one in sections for key in one for word in re.findall(r"[A-Za-z][\w-]{2,}", key)})
+    for number, word in enumerate(words):
+        if number % 2:  # by turns a machine and a person, which are redacted in much the same way
+            document = redacted(recording.document, word)
+        else:
+            document = redacted(recording.document, "", (word,))
+        assert finding_keys(SnapshotHost(document, "s")) == before, word
 
 
 def as_paste() -> str:

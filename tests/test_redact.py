@@ -359,3 +359,9 @@ def test_what_boots_next_is_judged_alike_after_redaction() -> None:
         plain, taken_out = SnapshotHost(document, "a"), SnapshotHost(redacted(document, HOST), "a")
         told = [running.begun(host)[NextBootKernel] for host in (plain, taken_out)]
         assert (told[0].release, told[0].how) == (told[1].release, told[1].how), name
+
+
+def test_a_person_that_is_called_as_a_word_is_not_named_in_the_walk_over_proc() -> None:
+    row = {"pid": 7, "comm": "python3", "uid": 1000, "user": "ada", "cgroup": "0::/user.slice/x"}
+    document = {"nvdiag_snapshot": 1, "probes": {"holders": {"processes": [row], "supposed": []}}}
+    assert redacted(document)["probes"]["holders"]["processes"][0]["user"] == "user1"

@@ -48,9 +48,9 @@ def _pattern(words: tuple[tuple[str, bool], ...]) -> re.Pattern[str]:
 
 
 def _of(word: str, any_case: bool) -> str:
-    """A word of its own; hal9000 also in hal9000-data, where a short word is but a part of another one."""
+    """A word of its own: a person's also in jupyter-ada.service, a machine's in hal9000-data if it is distinctive."""
     distinctive = len(word) > 7 or (len(word) > 4 and re.search(r"[A-Za-z].*\d|\d.*[A-Za-z]", word))
-    before, after = ("A-Za-z0-9", "A-Za-z0-9") if distinctive else (r"\w\-", r"\w\-")
+    letters = "A-Za-z0-9" if distinctive else r"\w\-" if any_case else r"\w"
     # behind \n as a text within a text has it, the n is no letter of the word
-    begins = rf"(?:(?<![{before}{MARK}])|(?<=\\[nrt]))"
-    return rf"{begins}{'(?i:' if any_case else '(?:'}{re.escape(word)})(?![{after}])"
+    begins = rf"(?:(?<![{letters}{MARK}])|(?<=\\[nrt]))"
+    return rf"{begins}{'(?i:' if any_case else '(?:'}{re.escape(word)})(?![{letters}])"

@@ -60,6 +60,8 @@ class Redactor:
 
     def _value(self, value: Json, key: str = "") -> Json:
         if isinstance(value, str):
+            if key == "user" and self._stand_ins.has("user", value):  # even where it is a word, and kept elsewhere
+                return self._stand_ins.of("user", value)
             if "serial" in key.rpartition("/")[2].lower() and re.search(r"\d", value):
                 return _bare(value.replace(value.strip(), self._stand_in("serial", value.strip())))
             return self._redacted(value)

@@ -64,6 +64,10 @@ class StandIns:
                     number = int(found[1].replace(":", ""), form.base)
                     self._counts[kind] = max(self._counts[kind], number)
 
+    def has(self, kind: str, secret: str) -> bool:
+        """Whether a secret was met."""
+        return (kind, secret) in self._known
+
     def of(self, kind: str, secret: str) -> str:
         """The stand-in of a secret."""
         if (kind, secret) not in self._known:
