@@ -289,10 +289,8 @@ def test_a_machine_or_a_person_that_is_called_as_a_path_is_changes_no_finding(na
     sections = [one for one in recording.document.values() if isinstance(one, dict)]
     words = sorted({word for one in sections for key in one for word in re.findall(r"[A-Za-z][\w-]{2,}", key)})
     for number, word in enumerate(words):
-        if number % 2:  # by turns a machine and a person, which are redacted in much the same way
-            document = redacted(recording.document, word)
-        else:
-            document = redacted(recording.document, "", (word,))
+        named = (word, ()) if number % 2 else ("", (word,))  # a machine and a person by turns
+        document = redacted(recording.document, *named)
         assert finding_keys(SnapshotHost(document, "s")) == before, word
 
 
