@@ -172,6 +172,8 @@ def command_of(line: str) -> Command | None:
         return _command(found["command"])
     if found := _PYTHON.match(line):
         return Command(found["command"], (("python", found["command"]),), python=True)
+    if not _PROMPT_SIGN.search(line):  # most lines; every prompt ends with one
+        return _without_prompt(line)
     for pattern in (_AT, _ZSH, _PLAIN, _SHELL, _WINDOWS):
         if found := pattern.match(line):
             host = found["host"] if pattern is _AT else ""
@@ -183,7 +185,7 @@ def command_of(line: str) -> Command | None:
 
 def _after_other_prompt(line: str) -> Command | None:
     """A command after a prompt of unknown form: only a program that is sure, with arguments that are no sentence."""
-    found = _OTHER.match(line) if _PROMPT_SIGN.search(line) and _SURE_NAME.search(line) else None
+    found = _OTHER.match(line) if _SURE_NAME.search(line) else None
     if not found or found["prompt"] == "#" or _first_word(found["command"]) not in _SURE:
         return None
     if not _plausible(found["command"]):
