@@ -32,7 +32,8 @@ class OpenedLibraries:
 
     @classmethod
     def collect(cls, host: Host) -> OpenedLibraries:
-        found = dict.fromkeys(name for _, text in host.texts() for name in _OPENED.findall(text[:_MOST]))
+        lines = (line for _, text in host.texts() if ".so." in text for line in text[:_MOST].split("\n"))
+        found = dict.fromkeys(name for line in lines if ".so." in line for name in _OPENED.findall(line))
         if not found:
             raise NotApplicable("no text tells of CUDA libraries that were opened")
         return cls(tuple(found))
