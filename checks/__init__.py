@@ -1,11 +1,11 @@
 """What nvdiag can find. One module an area, or a topic of it; each check is a plain function from facts to findings."""
 
 MODULES = (
-    "driver", "mismatch_told", "mismatch_disguised", "installation", "kernel_modules", "dkms", "gpu_support",
-    "gpu_kind", "gpu_generation", "module_needs", "next_boot", "packages", "package_states", "device", "gpu_on_bus",
-    "node_numbers", "fabric", "gpu_messages", "node_messages", "fabric_messages", "sharing_messages", "xids", "memory",
-    "libraries", "loader_words", "smi_header", "driver_words", "cuda_libraries", "container", "container_start",
-    "container_inside", "cdi", "wsl", "jetson", "cuda", "cuda_errors", "build_tools", "frameworks",
+    "driver", "mismatch_told", "mismatch_disguised", "installation", "bound_gpus", "kernel_modules", "dkms",
+    "gpu_support", "gpu_kind", "gpu_generation", "module_needs", "next_boot", "packages", "package_states", "device",
+    "gpu_on_bus", "node_numbers", "fabric", "gpu_messages", "node_messages", "fabric_messages", "sharing_messages",
+    "xids", "memory", "libraries", "loader_words", "smi_header", "driver_words", "cuda_libraries", "container",
+    "container_start", "container_inside", "cdi", "wsl", "jetson", "cuda", "cuda_errors", "build_tools", "frameworks",
     "python_environment", "python_fit", "llama", "environment", "visible_devices", "overrides", "processes", "nccl",
     "earlier_boots", "engine",
 )  # fmt: skip

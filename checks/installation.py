@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from nvdiag.checks import _evidence, _reboot_remedies, _remedies, _since
+from nvdiag.checks.bound_gpus import of_gpu, on_purpose
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.boot import InstalledKernels
@@ -15,12 +15,11 @@ from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, Runnin
 from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.obstacles import DiskReasons
 from nvdiag.facts.packages import DriverPackages
-from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpu, PciGpus
+from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpus
 from nvdiag.facts.reboot import RebootVerdict
-from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, Surroundings
 from nvdiag.facts.traces import DriverTraces
-from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
+from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import KernelRelease
@@ -153,7 +152,7 @@ def a_module_is_installed(
         return
     seen = (
         Evidence(source=disk.source, excerpt="no nvidia module"),
-        *(_of_gpu(gpu) for gpu in gpus.gpus),
+        *(of_gpu(gpu) for gpu in gpus.gpus),
     )
     started = _signs_of_installation(installation, libraries, packages, traces)
     having = installation.kernels if isinstance(installation, ModuleInstallation) else ()
@@ -313,7 +312,7 @@ def the_module_is_loaded(
         return
     if modules.nvidia is not None:
         return
-    if all(_on_purpose(gpu) for gpu in gpus.gpus):
+    if all(on_purpose(gpu) for gpu in gpus.gpus):
         raise NotApplicable("every GPU here is kept for virtual machines (vfio-pci), so no nvidia module can drive one")
     if isinstance(disk, Unknown):
         yield _not_loaded_somewhere(gpus, surroundings, disk)
@@ -333,7 +332,7 @@ def the_module_is_loaded(
         evidence=(
             Evidence(source="/sys/module/nvidia", excerpt="not there"),
             *_evidence.of_disk(Unknown("not asked"), disk),
-            *(_of_gpu(gpu) for gpu in gpus.gpus),
+            *(of_gpu(gpu) for gpu in gpus.gpus),
         ),
         remedies=(
             Remedy(
@@ -360,7 +359,7 @@ def _held_by_nobody(gpus: GpusOnBus, why: Unknown) -> Finding:
         confidence=Confidence.POSSIBLE,
         title="no kernel driver holds a GPU here, so the nvidia module is probably not loaded",
         detail=f"What is not known: {why}.",
-        evidence=tuple(_of_gpu(gpu) for gpu in gpus.gpus),
+        evidence=tuple(of_gpu(gpu) for gpu in gpus.gpus),
         remedies=(Remedy(summary="see which modules are loaded", commands=("lsmod | grep -i nvidia",)),),
         explains=_WITHOUT_DRIVER - {"driver-not-loaded"},
         layers=(Layer.LOADED_MODULE,),
@@ -376,7 +375,7 @@ def _not_loaded_somewhere(gpus: GpusOnBus, surroundings: Surroundings, why: Unkn
         confidence=Confidence.LIKELY if inside else Confidence.POSSIBLE,
         title=f"the {'host' if inside else 'kernel'} has a GPU and no nvidia module loaded",
         detail=f"Whether it is installed cannot be told from here: {why}.",
-        evidence=(Evidence(source="/sys/module/nvidia", excerpt="not there"), *(_of_gpu(gpu) for gpu in gpus.gpus)),
+        evidence=(Evidence(source="/sys/module/nvidia", excerpt="not there"), *(of_gpu(gpu) for gpu in gpus.gpus)),
         remedies=(
             Remedy(
                 summary="run nvdiag on the host" if inside else "try to load it, and read what the kernel says",
@@ -387,70 +386,3 @@ def _not_loaded_somewhere(gpus: GpusOnBus, surroundings: Surroundings, why: Unkn
         explains=_WITHOUT_DRIVER - {"driver-not-loaded"},
         layers=(Layer.LOADED_MODULE,),
     )
-
-
-@check("gpu-bound-to-other-driver", area="driver")
-def gpus_are_held_by_nvidia(
-    gpus: GpusOnBus,
-    modules: KernelModules | Unknown,
-    disk: RunningKernelModule | Unknown,
-    distribution: Distribution | Unknown,
-    smi: SmiReport | Unknown,
-) -> Iterator[Finding]:
-    """No other kernel driver (nouveau, nova, vfio-pci) holds a GPU that NVIDIA's is meant to drive."""
-    installed = isinstance(disk, RunningKernelModule) and disk.file is not None
-    loaded = isinstance(modules, KernelModules) and modules.nvidia is not None
-    tried = isinstance(smi, SmiReport) and not smi.works
-    spare = any(gpu.driver == "nvidia" for gpu in gpus.gpus)
-    for gpu in gpus.gpus:
-        if gpu.driver not in (None, "nvidia"):
-            yield _bound(gpu, distribution, wanted=installed or loaded or tried, spare=spare)
-
-
-def _on_purpose(gpu: PciGpu) -> bool:
-    """Whether the GPU is kept for a virtual machine: vfio-pci and its variants, and the stubs that hold a place."""
-    return gpu.driver is not None and (
-        re.search(r"vfio", gpu.driver) is not None or gpu.driver in ("pci-stub", "pciback", "xen-pciback")
-    )
-
-
-def _bound(gpu: PciGpu, distribution: Distribution | Unknown, *, wanted: bool, spare: bool) -> Finding:
-    given = _on_purpose(gpu)
-    severity = Severity.INFO if given and (spare or not wanted) else Severity.WARNING if given else Severity.ERROR
-    if given:
-        detail = (
-            f"{gpu.driver} keeps a GPU for a virtual machine, usually on purpose; this system's CUDA cannot use it."
-        )
-        remedy = Remedy(
-            summary=f"if this system is to use it, find what gives it to {gpu.driver}, and take it out there",
-            commands=("grep -rE 'vfio|pci-stub|pciback|10de' /etc/modprobe.d /etc/default/grub",),
-            risk=Risk.DISRUPTIVE,
-        )
-    elif not wanted:
-        detail = f"{gpu.driver} drives displays, and no CUDA; the nvidia module takes over where it is installed."
-        remedy = Remedy(
-            summary=f"install NVIDIA's driver first; its packages keep {gpu.driver} from loading",
-            prediction=f"without a driver to follow, keeping {gpu.driver} out may leave this machine without a display",
-        )
-    else:
-        detail = f"While {gpu.driver} has the GPU, the nvidia module finds no device."
-        remedy = _remedies.keep_from_loading(gpu.driver or "", distribution)
-    return Finding(
-        id="gpu-bound-to-other-driver",
-        subject=gpu.address,
-        severity=severity,
-        confidence=Confidence.CERTAIN,
-        title=f"the GPU at {gpu.address} is held by {gpu.driver}",
-        detail=detail,
-        evidence=(_of_gpu(gpu),),
-        remedies=(remedy,),
-        explains=frozenset()
-        if given
-        else frozenset({"driver-not-loaded", "gpu-init-failed", "device-nodes-missing", "no-cuda-device"}),
-        layers=(Layer.GPU,),
-    )
-
-
-def _of_gpu(gpu: PciGpu) -> Evidence:
-    driver = gpu.driver or ("not readable" if gpu.driver_hidden else "none")
-    return Evidence(source=f"{DEVICES}/{gpu.address}", excerpt=f"10de:{gpu.device_id}, driver {driver}")
