@@ -9,7 +9,7 @@ from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.modules import DriverHere, LoadedDriver, VersionFile
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.facts.user_space import user_space_release
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity

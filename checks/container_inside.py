@@ -8,7 +8,7 @@ from nvdiag.checks import _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.smi_report import SmiReport
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Risk, Severity
 from nvdiag.model.unknown import NotApplicable
 

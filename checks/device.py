@@ -10,7 +10,7 @@ from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.modules import DriverHere, KernelModules, LoadedDriver
 from nvdiag.facts.nodes import MODPROBE_HELPER, DeviceNodes, NodeAccess
 from nvdiag.facts.pci import PciGpus
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.user_space import user_space_release
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.text import listed

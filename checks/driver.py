@@ -15,7 +15,8 @@ from nvdiag.facts.obstacles import Why
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.reboot import ON_DISK, Answer, RebootVerdict
 from nvdiag.facts.smi_report import SmiReport
-from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import Distribution
 from nvdiag.facts.user_space import user_space_release
 from nvdiag.facts.without_reboot import WithoutReboot
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity

@@ -17,7 +17,8 @@ from nvdiag.facts.obstacles import DiskReasons
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpus
 from nvdiag.facts.reboot import RebootVerdict
-from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import Distribution
 from nvdiag.facts.traces import DriverTraces
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.text import listed

@@ -12,7 +12,8 @@ from nvdiag.facts.libraries import NOT_ON_PATH, CompatNote, DriverLibraries, Kin
 from nvdiag.facts.modules import DriverHere, LoadedDriver
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.smi_report import SmiReport
-from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import Distribution
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.facts.user_space import user_space_release
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity

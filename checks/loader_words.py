@@ -10,7 +10,7 @@ from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.loader_words import EngineMount, SoughtLibcuda
 from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.smi_report import SmiReport
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 

@@ -11,7 +11,7 @@ from nvdiag.facts.kept_packages import installed_release
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.modules import LoadedDriver
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.model.finding import Confidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown

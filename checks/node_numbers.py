@@ -13,7 +13,7 @@ from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.nodes import MODPROBE_HELPER, DeviceNodes
 from nvdiag.facts.python_packages import PythonPackages
 from nvdiag.facts.slept import Slept
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown

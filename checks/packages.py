@@ -8,7 +8,8 @@ from nvdiag.checks import _driver_remedies, _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.pci import PciGpus
-from nvdiag.facts.system import Distribution, Family, Surroundings
+from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import Distribution, Family
 from nvdiag.model.finding import Confidence, Finding, Layer, Remedy
 from nvdiag.model.unknown import NotApplicable, Unknown
 

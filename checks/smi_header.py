@@ -8,7 +8,7 @@ from nvdiag.engine import check
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.smi import SmiHeader
 from nvdiag.facts.smi_report import SmiReport
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown

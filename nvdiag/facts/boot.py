@@ -10,7 +10,8 @@ from nvdiag.facts.boot_entries import MODULE_FOLDERS, BootEntry, paths_of
 from nvdiag.facts.boot_grub import Booting, next_by_grub
 from nvdiag.facts.boot_ostree import next_by_ostree
 from nvdiag.facts.boot_systemd import is_used, next_by_systemd_boot
-from nvdiag.facts.system import Distribution, Surroundings
+from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import Distribution
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import KernelRelease

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.pci import DEVICES, VENDOR, GpusOnBus
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.units import UnitState, unit_state
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from nvdiag.facts import reading
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.modules import LoadedDriver
-from nvdiag.facts.system import RunningKernel, Surroundings
+from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import RunningKernel
 from nvdiag.host import Absent, Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease

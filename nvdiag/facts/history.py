@@ -18,7 +18,8 @@ from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.pci import GpusOnBus
 from nvdiag.facts.smi_report import SmiReport
-from nvdiag.facts.system import BootTime, Surroundings
+from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import BootTime
 from nvdiag.facts.time_zone import TimeZone
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown

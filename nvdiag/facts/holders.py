@@ -14,7 +14,7 @@ from nvdiag.facts import reading
 from nvdiag.facts.cgroups import Place, place_of
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.modules import UNLOAD_ORDER, LoadedDriver
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Absent, Host
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable

@@ -12,7 +12,8 @@ from nvdiag.facts.boot_entries import MODULE_FOLDERS
 from nvdiag.facts.libraries import NVML, release_in
 from nvdiag.facts.module_places import MAIN_MODULE, candidates, is_unlisted
 from nvdiag.facts.modules import Flavour
-from nvdiag.facts.system import RunningKernel, Surroundings
+from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import RunningKernel
 from nvdiag.host import Absent, Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease

@@ -9,7 +9,7 @@ from enum import Enum
 
 from nvdiag.facts import reading
 from nvdiag.facts.smi_report import SmiReport
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Absent, Host
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown

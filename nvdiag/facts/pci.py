@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from nvdiag.facts import reading
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Absent, Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 

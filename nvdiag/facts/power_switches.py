@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.pci import PciGpus
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable

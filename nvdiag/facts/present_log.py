@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.kernel_log import why_none
 from nvdiag.facts.pci import PciGpus, normal_address
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
 from nvdiag.knowledge.kernel_messages import may_tell
 from nvdiag.model.unknown import NotApplicable, Unknown

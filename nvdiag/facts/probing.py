@@ -13,7 +13,7 @@ from typing import Any
 from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.nodes import DeviceNodes, openable
 from nvdiag.facts.pci import PciGpus
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 

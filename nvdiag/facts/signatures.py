@@ -13,7 +13,7 @@ from nvdiag.facts import reading
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Absent, Host
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown

@@ -16,7 +16,8 @@ from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.reboot import RebootVerdict
-from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
+from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import BootTime, Distribution, RunningKernel
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.diagnosis import Diagnosis, Part, Ranked
 from nvdiag.model.finding import Severity

@@ -20,7 +20,8 @@ from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.smi_report import SmiReport
-from nvdiag.facts.system import BootTime, Distribution, RunningKernel, Surroundings
+from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import BootTime, Distribution, RunningKernel
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.facts.update_guards import UpdateGuards
 from nvdiag.model.unknown import Unknown

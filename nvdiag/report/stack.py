@@ -13,7 +13,7 @@ from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryChoice
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.pci import PciGpu, PciGpus
-from nvdiag.facts.system import Surroundings
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Confidence, Layer, Severity
