@@ -106,7 +106,9 @@ def the_processes_account_for_the_memory(
     """nvidia-smi lists the processes that hold its GPUs' memory."""
     if surroundings.container or surroundings.wsl:
         raise NotApplicable("nvidia-smi lists no processes in a container, nor under WSL")
-    if not smi.whole or smi.header is None:
+    if smi.header is None:
+        raise NotApplicable("no table of nvidia-smi's is at hand")
+    if not smi.whole:
         raise Unknown("the end of nvidia-smi's table is not there")
     for gpu in smi.gpus:
         if _nobody_holds(gpu, smi.processes):

@@ -244,32 +244,46 @@ def _open_question(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
 
 
 def _untold(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
-    """Every check that did not judge, by its reason: silence is never shown as health."""
-    paste = diagnosis.source.kind == "paste"
-    for status, title, style in (
-        (Status.UNKNOWN, "could not be judged", "magenta"),
-        (Status.SKIPPED, "does not apply here", "dim"),
-    ):
-        reasons: dict[str, list[str]] = {}
-        for one in diagnosis.checks:
-            if one.status is status:
-                reason = _of_text(one.reason, status) if paste else one.reason
-                reasons.setdefault(reason, []).append(printable(one.name).replace("_", " "))
-        if reasons:
-            yield Text(f"{title}:", style=style)
-        for reason, names in reasons.items():
-            few = len(names) == 1 or (status is Status.UNKNOWN and reason is not _NOT_SHOWN)
-            what = listed(names) if few else f"{len(names)} checks"
-            for line in _wrapped(f"{what}: {printable(reason)}", "  - ", look, hang="    "):
-                yield Text(line, style=style)
-        if reasons:
-            yield Text()
+    """Every check that did not judge, by its reason: silence is never shown as health.
+
+    What should have been told has a line each. What does not apply is one paragraph of reasons, the commonest first.
+    """
+    unknown = _reasons(diagnosis, Status.UNKNOWN)
+    if unknown:
+        yield Text("could not be judged:", style="magenta")
+    for reason, names in unknown.items():
+        what = f"{len(names)} checks" if reason is _NOT_SHOWN and len(names) > 1 else listed(names)
+        for line in _wrapped(f"{what}: {printable(reason)}", "  - ", look, hang="    "):
+            yield Text(line, style="magenta")
+    if unknown:
+        yield Text()
+    skipped = sorted(_reasons(diagnosis, Status.SKIPPED).items(), key=lambda one: -len(one[1]))
+    if skipped:
+        count = sum(len(names) for _, names in skipped)
+        whys = "; ".join(
+            printable(why) + (f" ({len(names)})" if 1 < len(names) < count else "") for why, names in skipped
+        )
+        lead = f"{count} checks do not apply here" if count > 1 else "1 check does not apply here"
+        words = f"{lead}: {whys} (--format json names each)"
+        for line in _wrapped(words, "", look, hang="  "):
+            yield Text(line, style="dim")
+        yield Text()
+
+
+def _reasons(diagnosis: Diagnosis, status: Status) -> dict[str, list[str]]:
+    """The checks of one status by their reason."""
+    reasons: dict[str, list[str]] = {}
+    for one in diagnosis.checks:
+        if one.status is status:
+            reason = _of_text(one.reason, status) if diagnosis.source.kind == "paste" else one.reason
+            reasons.setdefault(reason, []).append(printable(one.name).replace("_", " "))
+    return reasons
 
 
 def _of_text(reason: str, status: Status) -> str:
     """Of a text, all that it leaves out is one reason: it was not written to show a whole machine."""
     if status is Status.SKIPPED:
-        return "they ask for what is not in the text (--format json names each)"
+        return "they ask for what is not in the text"
     silent = "the text does not show " in reason or "is recorded" in reason
     return _NOT_SHOWN if silent else reason
 

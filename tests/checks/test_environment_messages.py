@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from nvdiag.host.paste import PasteHost, hosts_of
+from nvdiag.model.diagnosis import Status
 from nvdiag.model.finding import Confidence, Severity
-from tests.checks.diagnosing import first, ids
-from tests.checks.pasting import saying
+from tests.checks.diagnosing import diagnosed, first, ids
+from tests.checks.pasting import pasted, saying
 
 VISIBLE = (
     "export CUDA_VISIBLE_DEVICES=1\npython train.py\nRuntimeError: No CUDA GPUs are available",
@@ -214,6 +215,12 @@ def test_memory_that_no_listed_process_holds_is_told_of(processes: str) -> None:
     found = first(smi(18400, processes))
     assert (found.id, found.severity) == ("gpu-memory-held", Severity.WARNING)
     assert "18400 of 24564 MiB" in found.title
+
+
+def test_nobodys_memory_is_in_question_where_nvidia_smi_printed_no_table() -> None:
+    text = "$ nvidia-smi\nFailed to initialize NVML: Driver/library version mismatch\n"
+    judged = next(one for one in diagnosed(pasted(text)).checks if one.name == "the_processes_account_for_the_memory")
+    assert judged.status is Status.SKIPPED
 
 
 def test_memory_that_no_listed_process_holds_is_an_error_where_a_program_ran_out_of_it() -> None:
