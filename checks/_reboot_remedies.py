@@ -103,9 +103,7 @@ class After:
         match reason.why:
             case Why.INITRAMFS | Why.OTHER_RELEASE if early:
                 yield self._new_initramfs(name)
-            case Why.NO_MODULE if reason.decides:
-                yield from self._repaired_disk()
-            case Why.OTHER_RELEASE:
+            case Why.NO_MODULE | Why.OTHER_RELEASE if reason.decides:
                 yield from self._repaired_disk()
             case Why.OTHER_KERNEL:
                 yield from _remedies.build_module(self.distribution, self.packages, kernel)
@@ -121,6 +119,10 @@ class After:
                 yield from _driver_remedies.sign_module(_remedies.family(self.distribution))
             case Why.FIRMWARE:
                 yield self._firmware(reason)
+            case Why.COMPILER:
+                yield compiler(self.distribution, reason)
+            case Why.PUT_ASIDE if isinstance(self.verdict, RebootVerdict):
+                yield from put_back(reason, self.verdict.wanted.text, name)
             case Why.COPIES if file is not None and "installer" in reason.says:
                 yield Remedy(
                     summary="take away what NVIDIA's installer has put beside the packages",
@@ -184,6 +186,41 @@ def new_initramfs(distribution: Distribution | Unknown, kernel: str) -> Remedy:
         commands=(command,),
         needs_root=True,
         prediction="it then has the module that is on disk inside, or none",
+    )
+
+
+def compiler(distribution: Distribution | Unknown, reason: Reason) -> Remedy:
+    """Install the compiler that the kernel was made by; its name is what the reason's evidence begins with."""
+    made_by = reason.evidence[0].excerpt
+    name = re.sub(r"^\w+-linux-gnu-", "", made_by.split()[0])
+    version = re.fullmatch(r"(gcc|clang)-(\d{1,3})", name)
+    install = {
+        Family.DEBIAN: f"sudo apt install {name} make",
+        Family.UBUNTU: f"sudo apt install {name} make",
+        Family.FEDORA: f"sudo dnf install {name} make",
+        Family.RHEL: f"sudo dnf install {name} make",
+        Family.SUSE: f"sudo zypper install {version[1] + version[2] if version else name} make",
+        Family.ARCH: "sudo pacman -Syu --needed base-devel",
+    }.get(_remedies.family(distribution))
+    return Remedy(
+        summary=f"install the compiler that the kernel was made by, {name}",
+        commands=("gcc --version", *((install,) if install else ())),
+        needs_root=bool(install),
+        prediction="the next build takes it by itself: DKMS asks the kernel's configuration for its name",
+    )
+
+
+def put_back(reason: Reason, wanted: str, kernel: str) -> Iterator[Remedy]:
+    """Have DKMS put the module back that it has put aside, where that is of the libraries' release."""
+    release, _, name = reason.evidence[0].excerpt.partition(", ")
+    if release != wanted:
+        return
+    yield Remedy(
+        summary=f"put the module {release} back, which DKMS moved away for its own",
+        commands=(f"sudo dkms uninstall {shlex.quote(name)} -k {kernel}", "modinfo -F version nvidia"),
+        risk=Risk.DISRUPTIVE,
+        needs_root=True,
+        prediction=f"modprobe then takes {release} for that kernel, as the libraries are",
     )
 
 

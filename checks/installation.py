@@ -13,7 +13,7 @@ from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules
-from nvdiag.facts.obstacles import DiskReasons
+from nvdiag.facts.obstacles import DiskReasons, Why
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpus
 from nvdiag.facts.reboot import RebootVerdict
@@ -178,7 +178,10 @@ def a_module_is_installed(
                 if part
             ),
             evidence=(*seen, *started, *_of_reasons(reasons, following, disk.kernel)),
-            remedies=_remedies.build_module(distribution, packages, disk.kernel),
+            remedies=(
+                *_for_the_build(distribution, reasons, following, disk.kernel),
+                *_remedies.build_module(distribution, packages, disk.kernel),
+            ),
             explains=_WITHOUT_DRIVER | {"driver-disk-mismatch"},
             layers=(Layer.LOADED_MODULE,),
         )
@@ -213,7 +216,11 @@ def the_next_boot_has_a_module(
             Evidence(source=f"/lib/modules/{following.kernel}", excerpt="no nvidia module"),
             *_of_reasons(reasons, following, following.kernel),
         ),
-        remedies=(*wait, *_remedies.build_module(distribution, packages, following.kernel)),
+        remedies=(
+            *wait,
+            *_for_the_build(distribution, reasons, following, following.kernel),
+            *_remedies.build_module(distribution, packages, following.kernel),
+        ),
         explains=frozenset({"driver-disk-mismatch"}),
         layers=(Layer.NEXT_BOOT_MODULE,),
     )
@@ -232,6 +239,18 @@ def _of_reasons(
     if isinstance(reasons, Unknown) or isinstance(following, Unknown) or following.kernel != kernel:
         return ()
     return tuple(one for reason in reasons.reasons for one in reason.evidence)
+
+
+def _for_the_build(
+    distribution: Distribution | Unknown,
+    reasons: DiskReasons | Unknown,
+    following: NextBootModule | Unknown,
+    kernel: KernelRelease,
+) -> tuple[Remedy, ...]:
+    """What a build lacks besides the kernel's headers."""
+    if isinstance(reasons, Unknown) or isinstance(following, Unknown) or following.kernel != kernel:
+        return ()
+    return tuple(_reboot_remedies.compiler(distribution, one) for one in reasons.reasons if one.why is Why.COMPILER)
 
 
 def _signs_of_installation(

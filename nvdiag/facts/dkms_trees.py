@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nvdiag.facts import reading
 from nvdiag.facts.disagreement import Disagreement
 from nvdiag.facts.module_files import NextBootModule, dkms_builds
+from nvdiag.facts.module_places import MAIN_MODULE
 from nvdiag.host import Host
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -41,12 +42,25 @@ class FailedBuild:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalModule:
+    """The module that `dkms uninstall NAME` puts back; `name` is NAME/RELEASE of what is installed in its place.
+
+    `release` None: the file does not tell it.
+    """
+
+    path: str
+    release: DriverRelease | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DkmsState:
     """The driver's DKMS trees, as they bear on the kernel that boots next.
 
     `registered` are the releases in the trees, `built` those that were built for that kernel. `headers` is False where
     what a build needs of that kernel is certainly not there. `mislabelled` are sources whose own release is not the one
-    that their folder names: (label, release, file). `original` says that a module of another origin was put aside.
+    that their folder names: (label, release, file). `sources` are the folders of the sources. `original` is a module of
+    another origin that DKMS moved out of that kernel's modules when it installed its own.
     """
 
     kernel: KernelRelease
@@ -55,7 +69,8 @@ class DkmsState:
     failed: tuple[FailedBuild, ...]
     headers: bool | None
     mislabelled: tuple[tuple[str, DriverRelease, str], ...] = ()
-    original: bool = False
+    sources: tuple[str, ...] = ()
+    original: OriginalModule | None = None
 
     @classmethod
     def collect(cls, host: Host, doubt: Disagreement, following: NextBootModule) -> DkmsState:
@@ -76,7 +91,8 @@ class DkmsState:
             failed=tuple(one for one in failed if one is not None and one.kernel in (None, kernel)),
             headers=_headers(host, kernel),
             mislabelled=tuple(_mislabelled(host, known)),
-            original=any("original_module" in (label, tree) for tree, label in labels),
+            sources=tuple(f"/usr/src/{tree}-{label}" for tree, label, _ in known),
+            original=next((one for tree in trees if (one := _original(host, tree, kernel))), None),
         )
 
 
@@ -101,6 +117,23 @@ def _lines(host: Host, text: str, path: str) -> tuple[str, ...]:
         return host.lines_with(text, path)
     except Unknown:
         return ()
+
+
+def _original(host: Host, tree: str, kernel: KernelRelease) -> OriginalModule | None:
+    """TREE/original_module/KERNEL/ARCH has it, and TREE/kernel-KERNEL-ARCH leads to what is installed (dkms)."""
+    folder = f"{TREES}/{tree}/original_module/{kernel}"
+    for architecture in reading.names(host, folder):
+        names = [one for one in reading.names(host, f"{folder}/{architecture}") if MAIN_MODULE.fullmatch(one)]
+        installed = reading.link(host, f"{TREES}/{tree}/kernel-{kernel}-{architecture}") or ""
+        if not names or not re.fullmatch(r"[\w.+-]{1,60}/\S{1,160}", installed):
+            continue
+        path = f"{folder}/{architecture}/{names[0]}"
+        try:
+            release = DriverRelease.or_none(host.modinfo(path).get("version"))
+        except Unknown:
+            release = None
+        return OriginalModule(path=path, release=release, name=f"{tree}/{installed.partition('/')[0]}")
+    return None
 
 
 def _headers(host: Host, kernel: KernelRelease) -> bool | None:

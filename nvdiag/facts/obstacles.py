@@ -8,6 +8,7 @@ from enum import Enum
 
 from nvdiag.facts import reading
 from nvdiag.facts.boot_firmware import NextBootFirmware
+from nvdiag.facts.build_compiler import BuildCompiler
 from nvdiag.facts.disagreement import Disagreement
 from nvdiag.facts.dkms_trees import DkmsState
 from nvdiag.facts.initramfs import InitramfsCopy
@@ -45,6 +46,8 @@ class Why(Enum):
     UNDER_WAY = "a change is under way"
     INTERRUPTED = "an interrupted dpkg"
     BUILD = "DKMS's build"
+    COMPILER = "the compiler"
+    PUT_ASIDE = "a module that DKMS put aside"
     COPIES = "several copies"
     SPACE = "/boot is full"
     AS_WANTED = "a module of the libraries' release"
@@ -176,9 +179,14 @@ class DiskReasons:
 
     @classmethod
     def collect(
-        cls, host: Host, doubt: Disagreement, following: NextBootModule, dkms: DkmsState | Unknown
+        cls,
+        host: Host,
+        doubt: Disagreement,
+        following: NextBootModule,
+        dkms: DkmsState | Unknown,
+        compiler: BuildCompiler | Unknown,
     ) -> DiskReasons:
-        found = [*_of_dkms(dkms), *_of_copies(host, following), *_of_space(host)]
+        found = [*_of_dkms(dkms), *_of_compiler(compiler), *_of_copies(host, following), *_of_space(host)]
         if following.gap:
             found.insert(0, Reason(why=Why.NO_MODULE, says=following.gap, decides=False))
         return cls(tuple(found))
@@ -210,6 +218,33 @@ def _of_dkms(dkms: DkmsState | Unknown) -> Iterator[Reason]:
             decides=False,
             evidence=(Evidence(source=folder, excerpt="not there"),),
         )
+    if original := dkms.original:
+        yield Reason(
+            why=Why.PUT_ASIDE,
+            says=f"DKMS has put another module of {dkms.kernel} aside, {original.release or 'of unknown release'}, and"
+            f" puts it back where {original.name} is uninstalled",
+            decides=False,
+            evidence=(Evidence(source=original.path, excerpt=f"{original.release or 'no release'}, {original.name}"),),
+        )
+
+
+def _of_compiler(compiler: BuildCompiler | Unknown) -> Iterator[Reason]:
+    if isinstance(compiler, Unknown) or not compiler.differs:
+        return
+    if not compiler.taken:
+        says = f"no compiler is installed that a build could take; {compiler.kernel} was made by {compiler.made_by}"
+    else:
+        says = (
+            f"{compiler.kernel} was made by {compiler.made_by}, and a build here takes {compiler.taken} of version"
+            f" {compiler.major}, which may not know the kernel's options or refuse the sources"
+        )
+    refused = f"; {compiler.refused_by} ends the build for that" if compiler.taken and compiler.refused_by else ""
+    yield Reason(
+        why=Why.COMPILER,
+        says=says + refused,
+        decides=False,
+        evidence=(Evidence(source=compiler.source, excerpt=compiler.made_by),),
+    )
 
 
 def _of_copies(host: Host, following: NextBootModule) -> Iterator[Reason]:

@@ -50,7 +50,7 @@ def commands_of(found: list[Finding]) -> list[str]:
 INSTALLS = re.compile(r"sudo (?:apt install|dnf (?:re)?install|zypper install|pacman -S)((?: -\S+)*)((?: \S+)+)")
 NEW_NAMES = re.compile(
     r"linux-headers(?:-\S+)?|kernel-devel-\S+|kernel-default-devel|linux-modules-nvidia-\d+(?:-server)?(?:-open)?-\S+"
-    r"|python3-dnf-plugin-versionlock"
+    r"|python3-dnf-plugin-versionlock|gcc-\d+|make"
 )
 """Packages that are for a kernel: the scenario has none of them, since that one is what is missing; and dnf's own."""
 

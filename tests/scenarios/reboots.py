@@ -67,6 +67,32 @@ def d_ko(release: str, one: str = D40, signer: str = DKMS_KEY) -> bytes:
     return ko(release, one, flavour="proprietary", signer=signer)
 
 
+def due(kernel: str, compiler: str) -> Tree:
+    """DKMS has the sources and built them for the first kernel alone, although the other one's headers are there."""
+    headers = f"/usr/src/linux-headers-{kernel}"
+    return Tree(
+        files={
+            f"/var/lib/dkms/nvidia-current/{D_NEW}/{D40}/x86_64/log/make.log": "",
+            f"/usr/src/nvidia-current-{D_NEW}/dkms.conf": f'PACKAGE_NAME="nvidia-current"\nPACKAGE_VERSION="{D_NEW}"\n',
+            f"{headers}/Makefile": "",
+            f"/boot/config-{kernel}": f'# Linux/x86\nCONFIG_CC_VERSION_TEXT="{compiler}"\nCONFIG_CC_IS_GCC=y\n',
+        },
+        links={f"/usr/lib/modules/{kernel}/build": headers},
+    )
+
+
+def gcc(major: str) -> Tree:
+    """The compiler as Debian and Ubuntu install it."""
+    return Tree(
+        files={f"/usr/bin/x86_64-linux-gnu-gcc-{major}": ""},
+        links={
+            f"/usr/bin/gcc-{major}": f"x86_64-linux-gnu-gcc-{major}",
+            "/usr/bin/x86_64-linux-gnu-gcc": f"x86_64-linux-gnu-gcc-{major}",
+            "/usr/bin/gcc": f"gcc-{major}",
+        },
+    )
+
+
 FAILED_LOG = (
     f"DKMS make.log for nvidia-current-{D_NEW} for kernel {D41} (x86_64)\nThu Sep 11 07:12:01 UTC 2025\n"
     "make[1]: Entering directory '/usr/src/linux-headers-6.1.0-41-amd64'\n"
@@ -91,6 +117,20 @@ DEBIAN = {
             kernels=(D40, D41),
         ),
         "driver-not-built", Answer.BREAKS, f"linux-headers-{D41}", "implicit declaration of function 'vm_flags_set'",
+    ),
+    "debian-without-its-compiler": Scenario(
+        debian(
+            D_NEW, {D40: d_ko(D_NEW)}, due(D41, "gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0"), gcc("13"),
+            kernels=(D40, D41),
+        ),
+        "driver-not-built", Answer.BREAKS, "sudo apt install gcc-12 make",
+        "made by gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0, and a build here takes gcc of version 13",
+    ),
+    "debian-without-any-compiler": Scenario(
+        debian(
+            D_NEW, {D40: d_ko(D_NEW)}, due(D41, "gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0"), kernels=(D40, D41)
+        ),
+        "driver-not-built", Answer.BREAKS, "sudo apt install gcc-12 make", "no compiler is installed",
     ),
     "debian-key-not-enrolled": Scenario(
         debian(
@@ -180,6 +220,18 @@ UBUNTU = {
             Tree(files={f"/var/lib/dkms/nvidia/{NEW}/{U85}/x86_64/log/make.log": ""}), kernels=(U85, U90),
         ),
         "driver-not-built", Answer.BREAKS, f"sudo apt install linux-headers-{U90}", f"headers of {U90}",
+    ),
+    "ubuntu-dkms-put-aside": Scenario(
+        ubuntu(
+            OLD, {U85: dkms(OLD)}, BY_DKMS,
+            Tree(
+                files={f"/var/lib/dkms/nvidia/{OLD}/{U85}/x86_64/log/make.log": ""},
+                links={f"/var/lib/dkms/nvidia/kernel-{U85}-x86_64": f"{OLD}/{U85}/x86_64"},
+                images={f"/var/lib/dkms/nvidia/original_module/{U85}/x86_64/nvidia.ko": ko(NEW, U85)},
+            ),
+        ),
+        "driver-disk-mismatch", Answer.DOES_NOT_FIX, "dpkg -l '*nvidia*'",
+        f"DKMS has put another module of {U85} aside, {NEW}, and puts it back where nvidia/{OLD} is uninstalled",
     ),
     "ubuntu-initramfs-old": Scenario(
         ubuntu(OLD, {U85: dkms(NEW)}, BY_DKMS, initramfs(OLD)), "driver-disk-mismatch", Answer.DOES_NOT_FIX,
