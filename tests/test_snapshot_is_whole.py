@@ -26,7 +26,7 @@ from nvdiag.report.shown import SHOWN
 from tests.cli.calling import call, one_line
 from tests.facts.package_log_texts import APT_HISTORY
 from tests.report.reporting import MACHINES
-from tests.scenarios import machines, reports
+from tests.scenarios import containers, machines, reports
 from tests.scenarios.processes import DOCKER, LOGIN, process, service
 from tests.scenarios.reboots import SCENARIOS as REBOOTS
 
@@ -49,6 +49,7 @@ LIVE: Mapping[str, Callable[[], Host]] = {
     "Arch": lambda: machines.arch().host(),
     "Docker": lambda: machines.docker().host(),
     "WSL": lambda: machines.wsl().host(),
+    **{name: tree.host for name, tree in containers.HEALTHY.items()},
     "processes and a history": lambda: (
         machines.joined(machines.ubuntu_dkms(), *BUSY).but(files={"/var/log/apt/history.log": APT_HISTORY}).host()
     ),

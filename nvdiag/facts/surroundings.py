@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from nvdiag.facts import reading
+from nvdiag.facts import engines, reading
 from nvdiag.host import Host
 from nvdiag.model.finding import Evidence
-from nvdiag.model.unknown import Unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What stands between this system and the hardware. None and False mean that no sign of it was seen.
 
-    `container` is an engine's name (docker, podman, kubernetes, lxc, …); `driver_root` is where a driver lives that
-    this system did not install itself (the GPU Operator's driver container, GKE, NixOS).
+    `container` is an engine's name (docker, podman, kubernetes, lxc, …, see `nvdiag.facts.engines`); `driver_root` is
+    where a driver lives that this system did not install itself (the GPU Operator's driver container, GKE, NixOS).
     """
 
     container: str | None = None
@@ -30,10 +29,13 @@ class Surroundings:
     @classmethod
     def collect(cls, host: Host) -> Surroundings:
         evidence: list[Evidence] = []
+        container = engines.engine_of(host)
+        if container is not None:
+            evidence.append(container[1])
         found = {
-            "container": _container(host, evidence),
+            "container": container[0] if container else None,
             "sandbox": _sandbox(host, evidence),
-            "virtual_machine": _virtual_machine(host, evidence),
+            "virtual_machine": _virtual_machine(host, evidence, inside=container is not None),
             "driver_root": _driver_root(host, evidence),
         }
         wsl, tegra = _wsl(host, evidence), _tegra(host, evidence)
@@ -44,57 +46,31 @@ class Surroundings:
         """False where the kernel side is somebody else's: a container's host, Windows, a sandbox."""
         return not (self.container or self.sandbox or self.wsl)
 
+    @property
+    def described(self) -> str:
+        """In words, from the inside out, such as `a Docker container in a virtual machine (kvm)`; empty for a host."""
+        words = [
+            engines.NAMES.get(self.container, f"a container ({self.container})") if self.container else "",
+            _SANDBOXES.get(self.sandbox, self.sandbox) if self.sandbox else "",
+            "WSL" if self.wsl else "",
+            "a Tegra system (Jetson)" if self.tegra else "",
+            f"a virtual machine ({self.virtual_machine})" if self.virtual_machine and not self.wsl else "",
+        ]
+        return " in ".join(word for word in words if word)
+
+    @property
+    def host(self) -> str:
+        """Who has the kernel module, where this system has none of its own: the host, Windows; else empty."""
+        if self.has_own_kernel_modules:
+            return ""
+        return "Windows" if self.wsl and not self.container else "the host"
+
+
+_SANDBOXES = {"gvisor": "a gVisor sandbox"}
+
 
 def _seen(evidence: list[Evidence], source: str, excerpt: str) -> None:
     evidence.append(Evidence(source=source, excerpt=excerpt.strip()[:120]))
-
-
-def _container(host: Host, evidence: list[Evidence]) -> str | None:
-    if _root_is_a_disk(host):
-        return None
-    if host_says := reading.text(host, "/run/systemd/container"):
-        _seen(evidence, "/run/systemd/container", host_says)
-        return host_says.strip() or "container"
-    if reading.variable(host, "KUBERNETES_SERVICE_HOST"):
-        _seen(evidence, "environment", "KUBERNETES_SERVICE_HOST is set")
-        return "kubernetes"
-    if told := host.inside():
-        _seen(evidence, told[1], f"inside {told[0]}")
-        return told[0]
-    for path, engine in (
-        ("/.dockerenv", "docker"),
-        ("/run/.containerenv", "podman"),
-        ("/.singularity.d", "apptainer"),
-        ("/dev/lxd/sock", "lxd"),
-    ):
-        if reading.is_there(host, path):
-            _seen(evidence, path, "is there")
-            return engine
-    if said := reading.variable(host, "container"):
-        _seen(evidence, "environment", f"container={said}")
-        return said
-    groups = reading.text(host, "/proc/1/cgroup") or ""
-    if match := re.search(r"(docker|kubepods|lxc|libpod|containerd)", groups):
-        _seen(evidence, "/proc/1/cgroup", next(line for line in groups.splitlines() if match[1] in line))
-        return {"kubepods": "kubernetes", "libpod": "podman"}.get(match[1], match[1])
-    return None
-
-
-def _root_is_a_disk(host: Host) -> bool:
-    """True where / is the whole file system of a block device, as on a machine of its own.
-
-    A virtual machine made from a container image keeps /.dockerenv, so that file alone proves nothing. Storage drivers
-    that give a container a device or a subvolume show another root or a device-mapper name (proc_pid_mountinfo(5)).
-    """
-    try:
-        lines = host.lines_with(" / / ", "/proc/self/mountinfo")
-    except Unknown:
-        return False
-    fields = (line.partition(" - ")[2].split() for line in lines)
-    return any(
-        len(found) > 1 and found[1].startswith("/dev/") and "docker" not in found[1] and found[0] != "overlay"
-        for found in fields
-    )
 
 
 def _sandbox(host: Host, evidence: list[Evidence]) -> str | None:
@@ -112,14 +88,30 @@ _HYPERVISORS = {
 }  # fmt: skip
 
 
-def _virtual_machine(host: Host, evidence: list[Evidence]) -> str | None:
+def _virtual_machine(host: Host, evidence: list[Evidence], *, inside: bool) -> str | None:
+    if inside and (shared := engines.root_of_kata(host)):
+        evidence.append(shared)
+        return "kata"
     words = [reading.text(host, f"/sys/class/dmi/id/{name}") or "" for name in ("sys_vendor", "product_name")]
     said = " ".join(word.strip() for word in words)
     for sign, name in _HYPERVISORS.items():
         if sign in said.lower() and ".metal" not in said:
             _seen(evidence, "/sys/class/dmi/id", said)
             return name
-    return None
+    return None if said.strip() else _micro_machine(host, evidence)
+
+
+def _micro_machine(host: Host, evidence: list[Evidence]) -> str | None:
+    """A machine without firmware tables whose disks are named on the kernel's command line: Firecracker's way.
+
+    Firecracker passes pci=off and a virtio_mmio.device= for each device (its docs/kernel-policy.md and api_requests).
+    """
+    words = (reading.text(host, "/proc/cmdline") or "").split()
+    device = next((word for word in words if word.startswith("virtio_mmio.device=")), None)
+    if device is None or "pci=off" not in words:
+        return None
+    _seen(evidence, "/proc/cmdline", f"pci=off {device}")
+    return "firecracker"
 
 
 def _wsl(host: Host, evidence: list[Evidence]) -> bool:

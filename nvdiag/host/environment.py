@@ -9,6 +9,7 @@ ALLOWED_NAMES = frozenset(
         "LD_LIBRARY_PATH",
         "LD_PRELOAD",
         "PATH",
+        "SNAP",
         "VIRTUAL_ENV",
         "WSL_DISTRO_NAME",
         "container",

@@ -43,6 +43,7 @@ class Risk(Enum):
 class Layer(Enum):
     """The layers between a GPU and a CUDA program, from the hardware up; a finding names those that do not fit."""
 
+    SYSTEM = "this system"
     GPU = "GPU"
     LOADED_MODULE = "loaded module"
     NEXT_BOOT_MODULE = "next-boot module"

@@ -24,6 +24,7 @@ from nvdiag.model.finding import Severity
 from nvdiag.model.text import as_json
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.report import timeline, told_facts
+from nvdiag.report.container import container
 from nvdiag.report.shown import fact
 from nvdiag.report.without_reboot import without_reboot
 
@@ -122,7 +123,7 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
                 for one in toolkits.found
             ],
         ),
-        "container": _or_why(fact(facts, Surroundings), lambda around: {"engine": around.container}),
+        "container": container(facts),
         "packages": _or_why(
             fact(facts, DriverPackages),
             lambda packages: [
@@ -164,6 +165,7 @@ def _system(facts: Mapping[type[object], object]) -> dict[str, Json]:
                 "wsl": one.wsl,
                 "tegra": one.tegra,
                 "driver_root": one.driver_root,
+                "described": one.described or None,
                 "evidence": [{"source": seen.source, "excerpt": seen.excerpt} for seen in one.evidence],
             },
         ),

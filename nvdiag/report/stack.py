@@ -38,6 +38,7 @@ def rows(diagnosis: Diagnosis) -> list[Row]:
     """The rows of the stack, from the hardware up, with their marks."""
     facts = diagnosis.facts
     shown = [
+        *_around(fact(facts, Surroundings)),
         *_gpus(facts),
         _loaded(fact(facts, KernelModules), fact(facts, LoadedDriver)),
         _next_boot(fact(facts, NextBootModule)),
@@ -65,6 +66,14 @@ def _unsure(layer: Layer, why: Unknown) -> Row:
     if isinstance(why, NotApplicable):
         return Row(layer=layer, value=f"not looked at: {why}", mark="skipped", told=False)
     return Row(layer=layer, value=f"cannot tell: {why}", mark="unsure", told=False)
+
+
+def _around(around: Surroundings | Unknown) -> Iterator[Row]:
+    """Which side this is, where it is not a host of its own."""
+    if isinstance(around, Unknown) or not around.described:
+        return
+    rest = "; the kernel module is the host's, so run nvdiag there, too" if around.host == "the host" else ""
+    yield Row(layer=Layer.SYSTEM, value=f"{around.described}{rest}", source=around.evidence[0].source, mark="skipped")
 
 
 def _gpus(facts: Mapping[type[object], object]) -> Iterator[Row]:

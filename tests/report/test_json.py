@@ -233,3 +233,11 @@ def test_xids_are_counted_by_gpu_and_process() -> None:
     assert {one["source"] for one in xids} == {"message"}
     without = as_document(diagnosed(MACHINES["healthy"]()))["facts"]["xids"]
     assert list(without) == ["not_applicable"]
+
+
+def test_what_only_the_host_can_tell_is_said_with_the_command_to_run_there() -> None:
+    inside = as_document(diagnosed(containers.docker_legacy().host()))["facts"]["container"]
+    assert (inside["engine"], inside["described"]) == ("docker", "a Docker container")
+    assert inside["host"]["run"] == ["nvdiag"]
+    outside = as_document(diagnosed(machines.ubuntu_dkms().host()))["facts"]["container"]
+    assert (outside["engine"], outside["described"], outside["host"]) == (None, None, None)

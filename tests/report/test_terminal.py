@@ -15,7 +15,7 @@ from nvdiag.model.diagnosis import Diagnosis, Status
 from nvdiag.model.finding import Evidence
 from tests.report.reporting import CRASHED, HUNG, MACHINES, SLOW, as_document, as_lines, commands, diagnosed, troubled
 from tests.report.test_json import diagnosis_with_failed_check
-from tests.scenarios import machines
+from tests.scenarios import containers, machines
 
 HARMFUL = (
     "\x1b[31m", "\x1b]0;title\x07", "\x9b2J", "\x1b]8;;http://x\x1b\\", "[/bold]", "[bold red]", "[link=http://x]",
@@ -253,3 +253,9 @@ def test_the_last_line_agrees_with_the_exit_code(machine: Diagnosis) -> None:
 def test_a_recording_says_of_what_and_of_when_it_is() -> None:
     first = " ".join(as_lines(diagnosed(MACHINES["healthy, as recorded"]())))
     assert "snapshot recorded scenario of 2025-09-16T08:11:02+00:00" in first
+
+
+def test_the_terminal_says_in_one_line_which_side_of_a_container_this_is() -> None:
+    text = " ".join(" ".join(as_lines(diagnosed(containers.kubernetes().host()))).split())
+    assert "this system a Kubernetes pod; the kernel module is the host's" in text
+    assert "this system" not in "\n".join(as_lines(diagnosed(machines.ubuntu_dkms().host()))).split("does not apply")[0]
