@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from nvdiag.model.diagnosis import CheckOutcome, Diagnosis, Ranked, Source, Status, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Risk, Severity
 from tests.report.reporting import MACHINES, as_document, diagnosed
+from tests.scenarios import containers, machines
 
 SCHEMA: dict[str, Any] = json.loads((files("nvdiag.report") / "schema.json").read_text(encoding="utf-8"))
 
