@@ -1,4 +1,4 @@
-"""WSL2: the driver is Windows'; Linux has only its libraries, below /usr/lib/wsl/lib, and the device /dev/dxg."""
+"""What messages say of WSL2, where the driver is Windows' and Linux has only its libraries and the device /dev/dxg."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from nvdiag.facts.messages import Messages, Said
 from nvdiag.model.finding import Confidence, Finding, Remedy, Risk
 from nvdiag.model.unknown import NotApplicable
 
+WINDOWS_DRIVES = (
+    "In WSL2 NVIDIA's driver is installed in Windows only. It brings libcuda, libnvidia-ml and nvidia-smi for Linux, in"
+    " /usr/lib/wsl/lib. A Linux driver package inside hides them and has no module to load."
+)
+FOLLOWS = frozenset(
+    {
+        "driver-not-loaded", "driver-not-built", "driver-not-installed", "nvml-library-missing", "libcuda-missing",
+        "gpu-init-failed", "no-cuda-device", "no-nvidia-gpu",
+    }
+)  # fmt: skip
 _OF_CONTAINERS = ("shell-in-container", "shell-container-prompt", "shell-starts-container")
 
 
@@ -27,16 +37,10 @@ def wsl_uses_the_windows_driver(messages: Messages) -> Iterator[Finding]:
         "wsl-driver-misinstalled",
         title=title,
         confidence=Confidence.LIKELY if title else None,
-        detail="In WSL2 NVIDIA's driver is installed in Windows only. It brings libcuda, libnvidia-ml and nvidia-smi"
-        " for Linux, in /usr/lib/wsl/lib. A Linux driver package inside hides them and has no module to load.",
-        remedies=(_SHUTDOWN, _LOOK, _REMOVE, _WINDOWS),
-        explains=frozenset(
-            {
-                "driver-not-loaded", "driver-not-built", "driver-not-installed", "nvml-library-missing",
-                "libcuda-missing", "gpu-init-failed", "no-cuda-device", "no-nvidia-gpu",
-            }
-        ),
-    )  # fmt: skip
+        detail=WINDOWS_DRIVES,
+        remedies=(RESTART, LOOK, _REMOVE, UPDATE_WINDOWS),
+        explains=FOLLOWS,
+    )
 
 
 def _linux_driver_wanted(messages: Messages) -> tuple[tuple[Said, ...], str]:
@@ -57,14 +61,14 @@ def _linux_driver_wanted(messages: Messages) -> tuple[tuple[Said, ...], str]:
     return (), ""
 
 
-_SHUTDOWN = Remedy(
+RESTART = Remedy(
     summary="in Windows: bring WSL up to date and start it anew",
     commands=("wsl.exe --update", "wsl.exe --shutdown"),
     risk=Risk.DISRUPTIVE,
     prediction="ends every running distribution; enough where only the Windows driver was replaced meanwhile",
 )
 
-_LOOK = Remedy(
+LOOK = Remedy(
     summary="in WSL: see whether Windows offers the GPU, and which libraries are taken",
     commands=("ls -l /dev/dxg /usr/lib/wsl/lib", "/usr/lib/wsl/lib/nvidia-smi", "ldconfig -p | grep libcuda"),
     prediction="where that nvidia-smi works and a plain nvidia-smi does not, a Linux driver package hides it",
@@ -80,7 +84,7 @@ _REMOVE = Remedy(
     prediction="sudo ldconfig afterwards; install cuda-toolkit, not cuda or cuda-drivers",
 )
 
-_WINDOWS = Remedy(
+UPDATE_WINDOWS = Remedy(
     summary="install NVIDIA's present driver in Windows, then wsl.exe --shutdown",
     risk=Risk.DISRUPTIVE,
     prediction="WSL2 needs Windows 11, or Windows 10 21H2, and a driver of branch 495 or newer",

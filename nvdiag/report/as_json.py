@@ -25,6 +25,7 @@ from nvdiag.model.text import as_json
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.report import timeline, told_facts
 from nvdiag.report.container import container
+from nvdiag.report.elsewhere import elsewhere
 from nvdiag.report.shown import fact
 from nvdiag.report.without_reboot import without_reboot
 
@@ -169,6 +170,7 @@ def _system(facts: Mapping[type[object], object]) -> dict[str, Json]:
                 "evidence": [{"source": seen.source, "excerpt": seen.excerpt} for seen in one.evidence],
             },
         ),
+        **elsewhere(facts),
     }
 
 

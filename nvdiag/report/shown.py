@@ -24,13 +24,14 @@ from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.facts.update_guards import UpdateGuards
+from nvdiag.facts.wsl import WslSetup
 from nvdiag.model.unknown import Unknown
 
 SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, LoadedDriver, VersionFile,
     NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
-    KernelLog, DriverHistory, ModuleHolders, UpdateGuards, RebootVerdict,
+    KernelLog, DriverHistory, ModuleHolders, UpdateGuards, RebootVerdict, WslSetup,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -7,7 +7,7 @@ import pytest
 from nvdiag.model.diagnosis import Status, Verdict
 from nvdiag.model.finding import Severity
 from tests.checks.diagnosing import diagnosed, ids
-from tests.scenarios import containers, machines
+from tests.scenarios import containers, machines, wsl
 from tests.scenarios.tree import Tree
 
 NEW = "570.172.08"
@@ -23,6 +23,7 @@ HEALTHY = {
     "docker": machines.docker(),
     "wsl": machines.wsl(),
     **containers.HEALTHY,
+    "wsl2": wsl.wsl2(),
 }
 
 

@@ -36,9 +36,16 @@ def ldconfig(block: Block, part: Part) -> None:
         part.more(("ldconfig", "-p", "|", "grep"), "\n".join(f"\t{line}" for line in found))
 
 
+_WHOLE = ("/usr/lib/wsl/lib",)
+"""Folders of which a fact asks what is not in them, so that their whole listing counts."""
+
+
 def long_listing(block: Block, part: Part) -> None:
     """Lines of `ls -l`: links, nodes and files, with the folder that the command or a heading names."""
     folder = _listed_folder(block)
+    if folder in _WHOLE and any(re.match(r"^total \d", line) for line in block.lines):
+        names = sorted(found[7].partition(" -> ")[0] for line in block.lines if (found := _LONG.match(line)))
+        part.put("folders", folder, [name for name in names if name not in (".", "..")])
     for line in block.lines:
         if line.startswith("/") and (heading := re.match(r"^(/\S{1,400}):$", line)):
             folder = heading[1]
