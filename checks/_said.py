@@ -19,6 +19,11 @@ def about(messages: Messages, *identifiers: str) -> tuple[Said, ...]:
     return found
 
 
+def group(said: Sequence[Said], *names: str) -> str:
+    """The first of these groups that a message has; empty where none has one."""
+    return next((one.groups[name] for one in said for name in names if one.groups.get(name)), "")
+
+
 def finding(
     said: Sequence[Said],
     identifier: str,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from nvdiag.checks import _said
 from nvdiag.engine import check
-from nvdiag.facts.messages import Messages, Said
+from nvdiag.facts.messages import Messages
 from nvdiag.knowledge.compute_capabilities import compute
 from nvdiag.model.finding import Finding, FindingClass, Layer, Remedy, Severity
 
@@ -25,7 +25,7 @@ _SEE_TOOLKITS = Remedy(
 def the_toolkit_makes_code_for_the_gpu(messages: Messages) -> Iterator[Finding]:
     """nvcc, NVRTC and ptxas know the architecture that they are asked for."""
     said = _said.about(messages, "nvcc-arch-unsupported")
-    row = compute(_first(said, "arch", "cc"))
+    row = compute(_said.group(said, "arch", "cc"))
     if row is None:
         which = "whose nvcc --list-gpu-arch shows the architecture"
     elif row.last is not None:
@@ -57,11 +57,6 @@ def the_toolkit_makes_code_for_the_gpu(messages: Messages) -> Iterator[Finding]:
         explains=frozenset({"ptx-newer-than-driver"}),
         layers=(Layer.TOOLKITS,),
     )
-
-
-def _first(said: Sequence[Said], *names: str) -> str:
-    """The first of these groups that a message has."""
-    return next((one.groups[name] for one in said for name in names if one.groups.get(name)), "")
 
 
 @check("nvcc-not-found", area="cuda")
@@ -130,7 +125,7 @@ def builds_use_parts_of_one_toolkit(messages: Messages) -> Iterator[Finding]:
 def nvcc_is_of_the_frameworks_cuda(messages: Messages) -> Iterator[Finding]:
     """Extensions are built with the CUDA version that the framework was built with."""
     said = _said.about(messages, "toolkit-framework-mismatch")
-    nvcc, built = _first(said, "nvcc"), _first(said, "built")
+    nvcc, built = _said.group(said, "nvcc"), _said.group(said, "built")
     meant = built or "the framework's CUDA version"
     yield _said.finding(
         said,
@@ -159,47 +154,3 @@ def nvcc_is_of_the_frameworks_cuda(messages: Messages) -> Iterator[Finding]:
 def _export(version: str) -> str:
     home = shlex.quote(f"/usr/local/cuda-{version}") if version else "/usr/local/cuda-X.Y"
     return f"export CUDA_HOME={home} PATH={home}/bin:$PATH"
-
-
-@check("host-compiler-unsupported", area="cuda")
-def the_host_compiler_suits_nvcc(messages: Messages) -> Iterator[Finding]:
-    """nvcc takes the host compiler that it is given."""
-    said = _said.about(messages, "host-compiler-unsupported")
-    last = _first(said, "last").partition(".")[0]
-    yield _said.finding(
-        said,
-        "host-compiler-unsupported",
-        title=f"the host's gcc is newer than {last}, the last that this CUDA toolkit supports" if last else "",
-        detail="nvcc leaves the host's part of a program to the system's C++ compiler and reads that compiler's and the"
-        " C library's headers itself; each toolkit knows them up to some version.",
-        remedies=(
-            Remedy(summary="compare the two", commands=("gcc --version; g++ --version", "nvcc --version")),
-            _older_compiler(last),
-            Remedy(
-                summary="or build with a newer toolkit, whose release notes name this compiler",
-                prediction="the driver must support that toolkit's CUDA version; where glibc's headers are the trouble,"
-                " an older compiler does not help, and a newer toolkit or an older container image does",
-            ),
-            Remedy(
-                summary="nvcc's -allow-unsupported-compiler skips the check alone: the build may fail later, or the"
-                " program be wrong",
-            ),
-        ),
-        explains=frozenset({"nvcc-not-found"}),
-        layers=(Layer.TOOLKITS,),
-    )
-
-
-def _older_compiler(last: str) -> Remedy:
-    version = last or "12"
-    return Remedy(
-        summary=f"install gcc {version} beside the system's and let nvcc use it"
-        + ("" if last else " (12 stands for a version that this toolkit supports)"),
-        commands=(
-            f"sudo apt install gcc-{version} g++-{version}",
-            f"export CC=gcc-{version} CXX=g++-{version} CUDAHOSTCXX=g++-{version}",
-            f"export NVCC_PREPEND_FLAGS='-ccbin g++-{version}'",
-        ),
-        needs_root=True,
-        prediction=f"without root: conda install -c conda-forge gxx={version}; begin the build in an empty folder",
-    )

@@ -5,11 +5,17 @@ from __future__ import annotations
 ALLOWED_NAMES = frozenset(
     {
         "CONDA_PREFIX",
+        "CUDAARCHS",
+        "CUDAHOSTCXX",
         "KUBERNETES_SERVICE_HOST",
         "LD_LIBRARY_PATH",
         "LD_PRELOAD",
+        "NVCC_APPEND_FLAGS",
+        "NVCC_CCBIN",
+        "NVCC_PREPEND_FLAGS",
         "PATH",
         "SNAP",
+        "TORCH_CUDA_ARCH_LIST",
         "VIRTUAL_ENV",
         "WSL_DISTRO_NAME",
         "container",

@@ -29,6 +29,7 @@ RECOGNISERS: tuple[tuple[Recogniser, tuple[str, ...]], ...] = (
     (system.uname, ("Linux ", "uname")),
     (system.os_release, ("ID=", "NAME=")),
     (system.nvcc, ("ompilation tools, release",)),
+    (system.compiler, ("gcc (", "g++ (", "clang version", "gcc-", "g++-")),
     (system.variables, ("=", "echo", "env")),
     (system.python, ("torch", "pip", "conda", "==", "Name: ", "PyTorch", "python")),
     (files.ldd, ("=> ",)),

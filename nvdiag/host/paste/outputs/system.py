@@ -13,6 +13,8 @@ _UNAME = re.compile(r"\bLinux \S{1,255} (\d{1,2}\.\d{1,3}\S{0,80}) #\d.{0,200}? 
 _RELEASE = re.compile(r"^\d{1,2}\.\d{1,3}\.\d{1,4}\S{0,80}$")
 _OS_RELEASE = re.compile(r'^(?:NAME|ID|VERSION_ID|PRETTY_NAME|ID_LIKE)=("[^"\n]{0,200}"|\S{0,200})$')
 _NVCC = re.compile(r"^Cuda compilation tools, release \d", re.I)
+_COMPILER = re.compile(r"^(?:(?:gcc|g\+\+)(?:-\d{1,2})? \(.{1,80}\)|.{0,40}\bclang version) \d{1,2}\.\d")
+_COMPILER_NAME = re.compile(r"(?:gcc|g\+\+|clang(?:\+\+)?)(?:-\d{1,2})?")
 _VARIABLE = re.compile(r"^(?:export |declare -x |set )?([A-Z][A-Z0-9_]{2,60})=(.{0,4000})$")
 _COLLECT_ENV = re.compile(
     r"^(?:PyTorch version|CUDA used to build PyTorch|Is CUDA available|Nvidia driver version)\s{0,40}:"
@@ -79,6 +81,18 @@ def nvcc(block: Block, part: Part) -> None:
     if any(_NVCC.match(line.strip()) for line in block.lines):
         named = block.command.argv[0] if block.command is not None and block.command.program == "nvcc" else "nvcc"
         part.command((named, "--version"), block.text + "\n")
+
+
+def compiler(block: Block, part: Part) -> None:
+    """`gcc --version`, and that of g++ or clang: the first line."""
+    named = block.command.program if block.command is not None else ""
+    for line in block.lines:
+        if _COMPILER.match(line.strip()):
+            program = named if _COMPILER_NAME.fullmatch(named) else line.strip().split(" ")[0]
+            answer = {"exit": 0, "stdout": f"{line.strip()}\n", "stderr": ""}
+            if _COMPILER_NAME.fullmatch(program):
+                part.document["commands"].setdefault(f"{program} --version", answer)
+            return
 
 
 def variables(block: Block, part: Part) -> None:
