@@ -102,7 +102,7 @@ class After:
         early = bool(reason.evidence) and "initr" in reason.evidence[0].source
         match reason.why:
             case Why.INITRAMFS | Why.OTHER_RELEASE if early:
-                yield self._new_initramfs(name)
+                yield new_initramfs(self.distribution, name, is_there="not there" not in reason.evidence[0].excerpt)
             case Why.NO_MODULE | Why.OTHER_RELEASE if reason.decides:
                 yield from self._repaired_disk()
             case Why.OTHER_KERNEL:
@@ -141,9 +141,6 @@ class After:
             self.distribution, self.packages, self.following.file, self.following.kernel, self.verdict.wanted
         )
 
-    def _new_initramfs(self, kernel: str) -> Remedy:
-        return new_initramfs(self.distribution, kernel)
-
     def _let_in(self, reason: Reason) -> Remedy:
         first = reason.evidence[0]
         if not first.source.startswith("/") or first.source == "/proc/cmdline":
@@ -169,18 +166,17 @@ def _joined(first: str, second: str) -> str:
     return f"{first}. {second[:1].upper()}{second[1:]}" if second else first
 
 
-def new_initramfs(distribution: Distribution | Unknown, kernel: str) -> Remedy:
-    """Make the initramfs of a kernel anew; `kernel` is quoted for a command."""
+def new_initramfs(distribution: Distribution | Unknown, kernel: str, *, is_there: bool = True) -> Remedy:
+    """Make the initramfs of a kernel anew, or for the first time; `kernel` is quoted for a command."""
+    debian = f"sudo update-initramfs {'-u' if is_there else '-c'} -k {kernel}"
     command = {
-        Family.DEBIAN: f"sudo update-initramfs -u -k {kernel}",
-        Family.UBUNTU: f"sudo update-initramfs -u -k {kernel}",
+        Family.DEBIAN: debian,
+        Family.UBUNTU: debian,
         Family.FEDORA: f"sudo dracut --force --kver {kernel}",
         Family.RHEL: f"sudo dracut --force --kver {kernel}",
         Family.SUSE: f"sudo dracut --force --kver {kernel}",
         Family.ARCH: "sudo mkinitcpio -P",
-    }.get(
-        _remedies.family(distribution), f"sudo update-initramfs -u -k {kernel} || sudo dracut --force --kver {kernel}"
-    )
+    }.get(_remedies.family(distribution), f"{debian} || sudo dracut --force --kver {kernel}")
     return Remedy(
         summary="make the initramfs of that kernel anew",
         commands=(command,),

@@ -80,14 +80,16 @@ class RootFilesystem:
 class NextBootKernel:
     """The kernel that the next boot takes; `how` says by which rule that is known.
 
-    `options` is its command line and `initramfs` its path, None where they are not known; `root` is the folder of the
-    deployment that it boots into, empty where that is this system's own root.
+    `options` is its command line and `initramfs` its path, None where they are not known; `without_initramfs` is the
+    path of the one that it should have and has not. `root` is the folder of the deployment that it boots into, empty
+    where that is this system's own root.
     """
 
     release: KernelRelease
     how: str
     options: str | None = None
     initramfs: str | None = None
+    without_initramfs: str = ""
     root: str = ""
 
     @classmethod
@@ -121,7 +123,9 @@ class NextBootKernel:
     def _of(cls, host: Host, booting: Booting) -> NextBootKernel:
         entry = booting.entry
         options = entry.options if entry and entry.options and "$" not in entry.options else None
-        return cls(booting.release, booting.how, options, _initramfs(host, booting.release, entry), booting.root)
+        initramfs = _initramfs(host, booting.release, entry)
+        missing = "" if initramfs or booting.root else _missing_initramfs(host, booting.release, entry)
+        return cls(booting.release, booting.how, options, initramfs, missing, booting.root)
 
 
 def _initramfs(host: Host, kernel: KernelRelease, entry: BootEntry | None) -> str | None:
@@ -129,7 +133,7 @@ def _initramfs(host: Host, kernel: KernelRelease, entry: BootEntry | None) -> st
     if entry is not None and entry.linux.endswith(".efi") and not entry.initrd:
         places = [entry.linux]
     else:
-        places = [path for path in (entry.initrd if entry else ()) if "ucode" not in path]
+        places = _named_in(entry)
     paths = [path for place in places for path in paths_of(place)]
     paths += [name.format(kernel) for name in _INITRAMFS]
     found = next((path for path in paths if reading.is_there(host, path)), None)
@@ -138,3 +142,29 @@ def _initramfs(host: Host, kernel: KernelRelease, entry: BootEntry | None) -> st
         named = f"/boot/initramfs-{package}.img"
         return named if package and reading.is_there(host, named) else None
     return found
+
+
+def _named_in(entry: BootEntry | None) -> list[str]:
+    """The initramfs that an entry names, without the processor's microcode and what a variable adds ($tuned_initrd)."""
+    return [path for path in (entry.initrd if entry else ()) if "ucode" not in path and not path.startswith("$")]
+
+
+def _missing_initramfs(host: Host, kernel: KernelRelease, entry: BootEntry | None) -> str:
+    """The initramfs that is certainly not there: the entry names it, or every other kernel in /boot has its own.
+
+    Where the kernel's image lies shows which folder the entry's paths are of. GRUB's menu has no line for an initramfs
+    that was not there when the menu was made.
+    """
+    for named in _named_in(entry):
+        for image, path in zip(paths_of(entry.linux if entry else ""), paths_of(named), strict=False):
+            if reading.is_there(host, image) and reading.certainly_absent(host, path):
+                return path
+    if entry is not None and (entry.initrd or entry.linux.endswith(".efi")):
+        return ""
+    names = reading.names(host, "/boot")
+    others = [one for name in names if (one := name.removeprefix("vmlinuz-")) != name and "rescue" not in one]
+    for form in _INITRAMFS[:4]:
+        have = [one for one in others if form.format(one).rpartition("/")[2] in names]
+        if kernel.text in others and have and set(others) - set(have) == {kernel.text}:
+            return form.format(kernel)
+    return ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from nvdiag.facts import reading
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.disagreement import Disagreement
+from nvdiag.facts.modprobe import REFUSES, UNASKED
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.host import Absent, Host
 from nvdiag.model.finding import Evidence
@@ -20,6 +21,7 @@ from nvdiag.model.versions import DriverRelease
 
 _FILES = ("/etc/initramfs-tools/modules", "/etc/mkinitcpio.conf", "/etc/dracut.conf")
 _FOLDERS = ("/etc/mkinitcpio.conf.d", "/etc/dracut.conf.d", "/usr/lib/dracut/dracut.conf.d")
+_NOT_THERE = "it is not there"
 _PUT_IN = re.compile(r"nvidia\S*\s*$|MODULES=|MODULES\+=|(?:add_|force_)drivers\+?=|drivers\+=|nvidia\S* \S+=\S+", re.A)
 
 
@@ -54,13 +56,16 @@ class InitramfsCopy:
     """What of the driver is in the initramfs. `trouble` says what is wrong with the file itself: missing, cut short.
 
     `firmware` are the releases whose GSP firmware is in it; `whole` is False where its end was not reached in time.
+    `refused` is the line of its own modprobe.d that keeps its modules from loading, `unasked` one that does so unless
+    something asks for them, as a list of modules to load does.
     """
 
     path: str
     releases: tuple[DriverRelease, ...] = ()
     modules: tuple[str, ...] = ()
     firmware: tuple[str, ...] = ()
-    blocks: tuple[str, ...] = ()
+    refused: str = ""
+    unasked: str = ""
     trouble: str = ""
     whole: bool = True
 
@@ -75,8 +80,13 @@ class InitramfsCopy:
     ) -> InitramfsCopy:
         if kernel.root:
             raise NotApplicable("an image's initramfs is made where the image is made")
+        if kernel.without_initramfs:
+            return cls(path=kernel.without_initramfs, trouble=_NOT_THERE)
         if kernel.initramfs is None:
             raise Unknown(f"where the initramfs of {kernel.release} is")
+        about = reading.stat(host, kernel.initramfs)
+        if about is not None and about.size == 0:
+            return cls(path=kernel.initramfs, trouble="it is empty")
         if isinstance(doubt, Unknown):
             if isinstance(wish, Unknown):
                 raise NotApplicable("nothing says that the driver is in the initramfs, and its parts agree")
@@ -85,7 +95,7 @@ class InitramfsCopy:
         try:
             said = host.contents("initramfs", kernel.initramfs)
         except Absent:
-            return cls(path=kernel.initramfs, trouble="it is not there")
+            return cls(path=kernel.initramfs, trouble=_NOT_THERE)
         return _read(kernel.initramfs, said)
 
 
@@ -99,12 +109,14 @@ def _read(path: str, said: dict[str, object]) -> InitramfsCopy:
     fields = modules if isinstance(modules, dict) else {}
     versions = (str(one.get("version", "")) for one in fields.values() if isinstance(one, dict))
     trouble = str(said.get("trouble") or "")
+    lines = [" ".join(one.split()) for one in _texts(said.get("modprobe"))]
     return InitramfsCopy(
         path=path,
         releases=tuple(dict.fromkeys(release for one in versions if (release := DriverRelease.or_none(one)))),
         modules=tuple(str(name) for name in fields),
         firmware=tuple(dict.fromkeys(name.partition("/")[0] for name in _texts(said.get("firmware")))),
-        blocks=_texts(said.get("modprobe")),
+        refused=next((one for one in lines if REFUSES.fullmatch(one)), ""),
+        unasked=next((one for one in lines if UNASKED.fullmatch(one)), ""),
         trouble="" if trouble == "late" else trouble,
         whole=trouble != "late",
     )

@@ -19,10 +19,12 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 FOLDERS = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
 COMMAND_LINE = "/proc/cmdline"
 
-_REFUSES = re.compile(
+REFUSES = re.compile(
     r"(?:alias\s{1,9}nvidia\s{1,9}off|install\s{1,9}nvidia\s{1,9}(?:(?:/usr)?/bin/(?:true|false)|true|false|:))\s*(?:#.*)?"
 )
-_UNASKED = re.compile(r"blacklist\s{1,9}nvidia\s*(?:#.*)?")
+"""A line, with single spaces, by which modprobe loads nothing, whoever asks."""
+UNASKED = re.compile(r"blacklist\s{1,9}nvidia\s*(?:#.*)?")
+"""A line by which the hardware's own request loads nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class ModuleBlocks:
             raise NotApplicable("the kernel's modules are loaded by the host")
         following = kernel if isinstance(kernel, NextBootKernel) else None
         lines = _configured(host, following.root if following else "")
-        refused = [one for one in lines if _REFUSES.fullmatch(one.excerpt)]
-        unasked = [one for one in lines if _UNASKED.fullmatch(one.excerpt)]
+        refused = [one for one in lines if REFUSES.fullmatch(one.excerpt)]
+        unasked = [one for one in lines if UNASKED.fullmatch(one.excerpt)]
         words = following.options if following and following.options else None
         where = "the entry that boots next" if words else COMMAND_LINE
         for word in (words or _running_options(host)).split():

@@ -67,13 +67,15 @@ class Reason:
 class NextBootObstacles:
     """Reasons against a working driver after the next boot that do not depend on the libraries' release.
 
-    `early` is the release that the initramfs loads before anything on disk, None for none; `signature` says how the
-    module is signed where a signature is asked for and it has a good one.
+    `early` is the release that the initramfs loads before anything on disk, None for none; `early_held` is the line of
+    its modprobe.d by which it may not. `signature` says how the module is signed where a signature is asked for and it
+    has a good one.
     """
 
     reasons: tuple[Reason, ...]
     early: DriverRelease | None = None
     early_in: str = ""
+    early_held: str = ""
     signature: str = ""
 
     @classmethod
@@ -96,8 +98,9 @@ class NextBootObstacles:
                 *(_of_initramfs(copy, following) if copy else ()),
                 *_under_way(run),
             ),
-            early=copy.releases[0] if copy and copy.releases else None,
+            early=_early(copy) if copy else None,
             early_in=copy.path if copy else "",
+            early_held=copy.unasked if copy else "",
             signature=signature.says if accepted and isinstance(signature, NextBootSignature) else "",
         )
 
@@ -135,15 +138,20 @@ def _without_firmware(firmware: NextBootFirmware | Unknown) -> Iterator[Reason]:
         )
 
 
+def _early(copy: InitramfsCopy) -> DriverRelease | None:
+    """The release that the initramfs loads by itself."""
+    return copy.releases[0] if copy.releases and not copy.refused else None
+
+
 def _of_initramfs(copy: InitramfsCopy, following: NextBootModule) -> Iterator[Reason]:
     if copy.trouble:
         yield Reason(
             why=Why.INITRAMFS,
-            says=f"the initramfs {copy.path} is not whole ({copy.trouble}), so that kernel may not even boot",
+            says=f"the initramfs {copy.path} is not as it must be ({copy.trouble}), so that kernel may not even boot",
             evidence=(Evidence(source=copy.path, excerpt=copy.trouble),),
         )
     flavour = following.file.flavour if following.file else None
-    early = copy.releases[0] if copy.releases else None
+    early = _early(copy)
     if early and copy.whole and flavour is Flavour.OPEN and early.text not in copy.firmware:
         yield Reason(
             why=Why.INITRAMFS,

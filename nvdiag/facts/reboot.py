@@ -126,7 +126,7 @@ def judged(
         one for one in obstacles.reasons if one.why in (Why.UNDER_WAY, Why.INTERRUPTED)
     ]  # fmt: skip
     answer, reasons = _weighed(against, doubts, found, (*explained, *waiting))
-    early = obstacles.early if isinstance(obstacles, NextBootObstacles) else None
+    early = obstacles.early if isinstance(obstacles, NextBootObstacles) and not obstacles.early_held else None
     return RebootVerdict(
         answer=answer,
         reasons=reasons,
@@ -186,10 +186,12 @@ def _beside(obstacles: NextBootObstacles | Unknown, wanted: DriverRelease, cut: 
     if isinstance(obstacles, Unknown):
         return
     if obstacles.early is not None and not is_release(obstacles.early, wanted, cut):
+        held = obstacles.early_held
         yield Reason(
-            why=Why.OTHER_RELEASE,
+            why=Why.INITRAMFS if held else Why.OTHER_RELEASE,
             says=f"the initramfs {obstacles.early_in} has {obstacles.early} inside, which is loaded before the module"
-            " on disk",
+            " on disk" + (f" if something in it asks for it: there is the line {held!r} in it" if held else ""),
+            decides=not held,
             evidence=(Evidence(source=obstacles.early_in, excerpt=f"nvidia {obstacles.early}"),),
         )
     yield from obstacles.reasons

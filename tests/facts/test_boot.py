@@ -179,3 +179,27 @@ def test_quotes_and_signs_in_titles_are_read() -> None:
     assert exact
     assert entry is not None
     assert kernel_of(Tree().host(), entry, ()) == KernelRelease(U90)
+
+
+def without_line(tree: Tree, kernel: str) -> Tree:
+    """GRUB's menu as update-grub makes it where a kernel has no initramfs: the entry has no such line."""
+    menu = tree.files["/boot/grub/grub.cfg"].replace(f"\tinitrd\t/boot/initrd.img-{kernel}\n", "")
+    return tree.without(f"/boot/initrd.img-{kernel}").but(files={"/boot/grub/grub.cfg": menu})
+
+
+def test_a_kernel_without_an_initramfs_is_known_by_the_others_that_have_one() -> None:
+    found = following(without_line(ubuntu(), U90))
+    assert isinstance(found, NextBootKernel)
+    assert (found.initramfs, found.without_initramfs) == (None, f"/boot/initrd.img-{U90}")
+
+
+def test_no_initramfs_is_missed_where_no_kernel_has_one() -> None:
+    found = following(without_line(without_line(ubuntu(), U90), U85))
+    assert isinstance(found, NextBootKernel)
+    assert (found.initramfs, found.without_initramfs) == (None, "")
+
+
+def test_no_initramfs_is_missed_of_a_system_on_another_disk() -> None:
+    found = following(ubuntu().without(f"/boot/initrd.img-{U90}", f"/boot/vmlinuz-{U90}"))
+    assert isinstance(found, NextBootKernel)
+    assert found.without_initramfs == ""

@@ -109,7 +109,7 @@ def grub(kernels: Sequence[str], **options: str) -> Tree:
 
 def boot(kernels: Sequence[str], initramfs: str) -> dict[str, str]:
     """The images in /boot."""
-    return {f"/boot/{name}": "" for kernel in kernels for name in (f"vmlinuz-{kernel}", initramfs.format(kernel))}
+    return {f"/boot/{name}": "…" for kernel in kernels for name in (f"vmlinuz-{kernel}", initramfs.format(kernel))}
 
 
 def bls(kernels: Sequence[str], *, saved: str = "", initramfs: str = "initramfs-{}.img", options: str = "ro") -> Tree:

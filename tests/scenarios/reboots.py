@@ -183,11 +183,18 @@ LINKED = ubuntu_packages(f"linux-modules-nvidia-570-open-{U85}")
 SERVER = ubuntu_packages(f"linux-modules-nvidia-570-server-open-{U85}", flavour="-server-open")
 
 
-def initramfs(release: str, one: str = U85, *, with_firmware: bool = True, share: float = 1.0) -> Tree:
+def initramfs(
+    release: str, one: str = U85, *, with_firmware: bool = True, share: float = 1.0, modprobe: str = ""
+) -> Tree:
     """An initramfs with the driver inside, as MODULES in initramfs-tools puts it there; perhaps cut short."""
-    files = {f"usr/lib/modules/{one}/updates/dkms/nvidia.ko.zst": ko(release, one, ".zst"), "init": b"#!/bin/sh\n"}
+    files: dict[str, bytes] = {
+        f"usr/lib/modules/{one}/updates/dkms/nvidia.ko.zst": ko(release, one, ".zst"),
+        "init": b"#!/bin/sh\n",
+    }
     if with_firmware:
         files[f"usr/lib/firmware/nvidia/{release}/gsp_ga10x.bin.zst"] = b"firmware"
+    if modprobe:
+        files["etc/modprobe.d/nvidia-installer-disable.conf"] = modprobe.encode()
     data = cpio({"kernel/x86/microcode/GenuineIntel.bin": bytes(3000)}) + gzip.compress(cpio(files), mtime=0)
     return Tree(images={f"/boot/initrd.img-{one}": data[: int(len(data) * share)]})
 
@@ -239,7 +246,22 @@ UBUNTU = {
     ),
     "ubuntu-initramfs-cut": Scenario(
         ubuntu(OLD, {U85: dkms(NEW)}, BY_DKMS, initramfs(NEW, share=0.5)).but(commands={"df -Pk /boot": FULL}),
-        "driver-library-mismatch", Answer.DOES_NOT_FIX, "sudo rmmod", "is not whole",
+        "driver-library-mismatch", Answer.DOES_NOT_FIX, "sudo rmmod", "is not as it must be (",
+    ),
+    "ubuntu-initramfs-missing": Scenario(
+        ubuntu(NEW, {U85: dkms(NEW), U90: dkms(NEW, U90)}, BY_DKMS, kernels=(U85, U90)).without(
+            f"/boot/initrd.img-{U90}"
+        ),
+        "driver-disk-mismatch", Answer.BREAKS, f"sudo update-initramfs -c -k {U90}",
+        f"the initramfs /boot/initrd.img-{U90} is not as it must be (it is not there)",
+    ),
+    "ubuntu-initramfs-refuses-its-copy": Scenario(
+        ubuntu(OLD, {U85: dkms(NEW)}, BY_DKMS, initramfs(OLD, modprobe="blacklist nvidia\nalias  nvidia off\n")),
+        "driver-library-mismatch", Answer.FIXES, "sudo rmmod", f"the module on disk for {U85}",
+    ),
+    "ubuntu-initramfs-holds-its-copy-back": Scenario(
+        ubuntu(OLD, {U85: dkms(NEW)}, BY_DKMS, initramfs(OLD, modprobe="blacklist nvidia\n")),
+        "driver-library-mismatch", Answer.CANNOT_TELL, "sudo rmmod", "the line 'blacklist nvidia' in it",
     ),
     "ubuntu-initramfs-in-well": Scenario(
         ubuntu(
@@ -359,6 +381,14 @@ RHEL = {
         rocky(OLD, extra(OLD, R42), extra(NEW, R55), saved=R42), "driver-disk-mismatch", Answer.DOES_NOT_FIX,
         "rpm -qa '*nvidia*'", f"the module on disk for {R42}, which boots next (grubenv's saved_entry), is {OLD}",
     ),
+    "rocky-initramfs-missing": Scenario(
+        rocky(NEW, extra(NEW, R42), extra(NEW, R55)).without(f"/boot/initramfs-{R55}.img"),
+        "driver-disk-mismatch", Answer.BREAKS, f"sudo dracut --force --kver {R55}", "it is not there",
+    ),
+    "rocky-initramfs-empty": Scenario(
+        rocky(NEW, extra(NEW, R42), extra(NEW, R55)).but(files={f"/boot/initramfs-{R55}.img": ""}),
+        "driver-disk-mismatch", Answer.BREAKS, f"sudo dracut --force --kver {R55}", "it is empty",
+    ),
     "rocky-newest-boots": Scenario(
         rocky(OLD, extra(OLD, R42), extra(NEW, R55), saved=""), "driver-library-mismatch", Answer.FIXES, "sudo reboot",
         f"the module on disk for {R55}",
@@ -456,7 +486,7 @@ def arch(loaded: str, *parts: Tree, default: str = "arch.conf", running: str = A
                 f"title Arch Linux\nlinux /vmlinuz-{name}\ninitrd /amd-ucode.img\ninitrd /initramfs-{name}.img\n"
                 "options root=UUID=1 rw\n"
             ),
-            f"/boot/initramfs-{name}.img": "",
+            f"/boot/initramfs-{name}.img": "…",
             f"/usr/lib/modules/{one}/pkgbase": f"{name}\n",
             f"/usr/lib/modules/{one}/vmlinuz": "",
         }
