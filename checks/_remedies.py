@@ -92,31 +92,37 @@ def build_module(
 ) -> tuple[Remedy, ...]:
     """Get a module of the installed driver for a kernel: prebuilt where the distribution has it, else built here."""
     if is_image(distribution):
-        return (_next_deployment(f"get a module for {kernel} with the next deployment"),)
+        return (_next_deployment(distribution, f"get a module for {kernel} with the next deployment"),)
     commands = _module_commands(distribution, packages, shlex.quote(kernel.text))
-    built = any("dkms" in command or "akmods" in command for command in commands)
+    by_akmods = any("akmods" in command for command in commands)
+    built = by_akmods or any("dkms" in command for command in commands)
+    log = "its .failed.log below /var/cache/akmods" if by_akmods else "its make.log below /var/lib/dkms"
     return (
         Remedy(
             summary=f"{'build' if built else 'install'} the module for {kernel}",
             commands=commands,
             needs_root=True,
-            prediction="if the build fails, the last lines of its make.log below /var/lib/dkms say why"
-            if built
-            else "",
+            prediction=f"if the build fails, the last lines of {log} say why" if built else "",
         ),
     )
 
 
-def _next_deployment(summary: str) -> Remedy:
+def _next_deployment(distribution: Distribution | Unknown, summary: str) -> Remedy:
     """An image's modules come with a deployment: nothing is built or installed in the running system."""
+    tool = "bootc" if _without_ostree(distribution) else "rpm-ostree"
+    status = "sudo bootc status" if tool == "bootc" else "rpm-ostree status"
     return Remedy(
         summary=summary,
-        commands=("rpm-ostree status", "sudo rpm-ostree upgrade", "sudo systemctl reboot"),
+        commands=(status, f"sudo {tool} upgrade", "sudo systemctl reboot"),
         risk=Risk.DISRUPTIVE,
         needs_root=True,
         reboots=True,
-        prediction="modules and libraries of one deployment are one release; sudo rpm-ostree rollback takes it back",
+        prediction=f"modules and libraries of one deployment are one release; sudo {tool} rollback takes it back",
     )
+
+
+def _without_ostree(distribution: Distribution | Unknown) -> bool:
+    return isinstance(distribution, Distribution) and distribution.without_ostree
 
 
 def _module_commands(
@@ -181,7 +187,7 @@ def repair_disk(
 ) -> tuple[Remedy, ...]:
     """Bring the module on disk to the libraries' release: look at the packages, finish them, build again."""
     if is_image(distribution):
-        return (_next_deployment("bring module and libraries to one release with the next deployment"),)
+        return (_next_deployment(distribution, "bring module and libraries to one release with the next deployment"),)
     look = {
         Family.DEBIAN: ("dpkg -l '*nvidia*' | grep -v '^un'", "dkms status", "sudo apt --fix-broken install"),
         Family.UBUNTU: ("dpkg -l '*nvidia*' | grep -v '^un'", "dkms status", "sudo apt --fix-broken install"),
@@ -213,6 +219,12 @@ def keep_from_loading(driver: str, distribution: Distribution | Unknown) -> Reme
         Family.ARCH: "sudo mkinitcpio -P",
     }.get(family(distribution), "sudo update-initramfs -u || sudo dracut --force")
     name = shlex.quote(driver)
+    if _without_ostree(distribution):
+        return Remedy(
+            summary=f"keep {driver} from loading in the image, then reboot",
+            commands=("sudo bootc status",),
+            prediction=f"the image's own build sets it: rd.driver.blacklist={name} in a file of /usr/lib/bootc/kargs.d",
+        )
     if is_image(distribution):
         return Remedy(
             summary=f"keep {driver} from loading, then reboot",
@@ -243,6 +255,13 @@ def install_driver(distribution: Distribution | Unknown, gpus: GpusOnBus) -> Rem
     """Install a driver where there is none, by the distribution's own way."""
     modern = all(_number(gpu.device_id) >= FIRST_TURING_DEVICE for gpu in gpus.gpus)
     old = _older_gpus(gpus)
+    if _without_ostree(distribution):
+        return Remedy(
+            summary="switch to an image that has NVIDIA's driver in it",
+            commands=("sudo bootc status",),
+            prediction="packages are installed where the image is built; sudo bootc switch IMAGE takes another one"
+            + old,
+        )
     if is_image(distribution):
         return Remedy(
             summary="install NVIDIA's driver into the next deployment",

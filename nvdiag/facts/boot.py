@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from nvdiag.facts import reading
+from nvdiag.facts import boot_extlinux, reading
+from nvdiag.facts.boot_composefs import next_by_composefs
 from nvdiag.facts.boot_entries import MODULE_FOLDERS, BootEntry, paths_of
 from nvdiag.facts.boot_grub import Booting, next_by_grub
 from nvdiag.facts.boot_ostree import next_by_ostree
@@ -104,7 +105,7 @@ class NextBootKernel:
         if not surroundings.has_own_kernel_modules:
             raise NotApplicable("the kernel that boots next is not this system's own")
         if isinstance(distribution, Distribution) and distribution.image_based:
-            return cls._of(host, next_by_ostree(host))
+            return cls._of(host, next_by_composefs(host) if distribution.without_ostree else next_by_ostree(host))
         if isinstance(installed, Unknown):
             raise installed
         if isinstance(filesystem, RootFilesystem) and filesystem.fleeting:
@@ -117,6 +118,8 @@ class NextBootKernel:
             )
         if is_used(host):
             return cls._of(host, next_by_systemd_boot(host, installed.releases))
+        if boot_extlinux.is_used(host):
+            return cls._of(host, boot_extlinux.next_by_extlinux(host, installed.releases))
         return cls._of(host, next_by_grub(host, installed.releases))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What DKMS and akmods have made of the driver's sources, and why a build failed, as far as their own logs tell."""
+"""What DKMS has made of the driver's sources, and why a build failed, as far as its own logs tell."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nvdiag.facts import reading
+from nvdiag.facts.build_logs import FailedBuild, lines_of, telling
 from nvdiag.facts.disagreement import Disagreement
-from nvdiag.facts.module_files import NextBootModule, dkms_builds
+from nvdiag.facts.module_files import NextBootModule, dkms_builds, has_headers
 from nvdiag.facts.module_places import MAIN_MODULE
 from nvdiag.host import Host
-from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease
 
@@ -19,26 +19,6 @@ TREES = "/var/lib/dkms"
 
 _FOR_KERNEL = re.compile(r"make\.log for \S{1,120} for kernel (\S{3,80})")
 _VERSION_STRING = re.compile(r"NV_VERSION_STRING=\\?[\"']?\\?\"?(\d{3}(?:\.\d{1,4}){1,2})")
-_MAKES_OWN = re.compile(r"^\s*(?:g?make(?:\[\d+\])?: \*\*\*|Error! )|Error \d+$", re.I)
-_DECISIVE = re.compile(
-    r"fatal error:|\berror:|ERROR: modpost|ERROR: Kernel|undefined!|not found|compiler|No space left|not supported",
-    re.I,
-)
-_MOST_LINES = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedBuild:
-    """A build that left a log and no module; `lines` are the first of its log that say why."""
-
-    release: DriverRelease
-    kernel: KernelRelease | None
-    log: str
-    lines: tuple[str, ...]
-
-    @property
-    def evidence(self) -> tuple[Evidence, ...]:
-        return tuple(Evidence(source=self.log, excerpt=line) for line in self.lines or ("the log of a failed build",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +69,7 @@ class DkmsState:
             registered=tuple(release for _, _, release in known),
             built=built,
             failed=tuple(one for one in failed if one is not None and one.kernel in (None, kernel)),
-            headers=_headers(host, kernel),
+            headers=has_headers(host, kernel),
             mislabelled=tuple(_mislabelled(host, known)),
             sources=tuple(f"/usr/src/{tree}-{label}" for tree, label, _ in known),
             original=next((one for tree in trees if (one := _original(host, tree, kernel))), None),
@@ -101,22 +81,9 @@ def _failed(host: Host, tree: str, release: DriverRelease) -> FailedBuild | None
     log = f"{tree}/build/make.log"
     if not reading.is_there(host, log):
         return None
-    named = _FOR_KERNEL.search("\n".join(_lines(host, "make.log for", log)))
-    errors = [line.strip()[:240] for line in _lines(host, "rror", log) if not _MAKES_OWN.search(line)]
-    telling = [line for line in errors if _DECISIVE.search(line)]
-    return FailedBuild(
-        release=release,
-        kernel=KernelRelease(named[1]) if named else None,
-        log=log,
-        lines=tuple((telling or errors)[:_MOST_LINES]),
-    )
-
-
-def _lines(host: Host, text: str, path: str) -> tuple[str, ...]:
-    try:
-        return host.lines_with(text, path)
-    except Unknown:
-        return ()
+    named = _FOR_KERNEL.search("\n".join(lines_of(host, "make.log for", log)))
+    kernel = KernelRelease(named[1]) if named else None
+    return FailedBuild(by="DKMS", release=release, kernel=kernel, log=log, lines=telling(host, log))
 
 
 def _original(host: Host, tree: str, kernel: KernelRelease) -> OriginalModule | None:
@@ -136,18 +103,11 @@ def _original(host: Host, tree: str, kernel: KernelRelease) -> OriginalModule | 
     return None
 
 
-def _headers(host: Host, kernel: KernelRelease) -> bool | None:
-    folder = f"/lib/modules/{kernel}/build"
-    if reading.is_there(host, f"{folder}/Makefile"):
-        return True
-    return False if reading.certainly_absent(host, f"{folder}/Makefile") else None
-
-
 def _mislabelled(host: Host, known: list[tuple[str, str, DriverRelease]]) -> Iterator[tuple[str, DriverRelease, str]]:
     for tree, label, release in known:
         for name in ("Kbuild", "nvidia/nvidia.Kbuild"):
             file = f"/usr/src/{tree}-{label}/{name}"
-            found = _VERSION_STRING.search("\n".join(_lines(host, "NV_VERSION_STRING", file)))
+            found = _VERSION_STRING.search("\n".join(lines_of(host, "NV_VERSION_STRING", file)))
             own = DriverRelease.or_none(found[1]) if found else None
             if own is not None and own != release:
                 yield f"{tree}-{label}", own, file

@@ -331,3 +331,11 @@ def module_sources(host: Host) -> tuple[str, ...]:
     found += [f"/var/lib/dkms/{name}" for name in reading.names(host, "/var/lib/dkms") if name.startswith("nvidia")]
     found += [f"/usr/src/akmods/{name}" for name in reading.names(host, "/usr/src/akmods") if "nvidia" in name]
     return tuple(found)
+
+
+def has_headers(host: Host, kernel: KernelRelease) -> bool | None:
+    """Whether what a build needs of a kernel is there; None where that cannot be seen."""
+    folder = f"/lib/modules/{kernel}/build"
+    if reading.is_there(host, f"{folder}/Makefile"):
+        return True
+    return False if reading.certainly_absent(host, f"{folder}/Makefile") else None

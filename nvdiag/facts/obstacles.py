@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nvdiag.facts import reading
+from nvdiag.facts.akmods import AkmodsState
 from nvdiag.facts.boot_firmware import NextBootFirmware
 from nvdiag.facts.build_compiler import BuildCompiler
+from nvdiag.facts.build_logs import FailedBuild
 from nvdiag.facts.disagreement import Disagreement
 from nvdiag.facts.dkms_trees import DkmsState
 from nvdiag.facts.initramfs import InitramfsCopy
@@ -21,7 +23,7 @@ from nvdiag.facts.underway import PackageRun
 from nvdiag.host import Host
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import Unknown
-from nvdiag.model.versions import DriverRelease
+from nvdiag.model.versions import DriverRelease, KernelRelease
 
 INSTALLERS_FOLDER = "/kernel/drivers/video/"
 """Where NVIDIA's installer puts modules that it does not give to DKMS (nvidia-installer, kernel.c)."""
@@ -45,7 +47,7 @@ class Why(Enum):
     INITRAMFS = "the initramfs"
     UNDER_WAY = "a change is under way"
     INTERRUPTED = "an interrupted dpkg"
-    BUILD = "DKMS's build"
+    BUILD = "the build of the module"
     COMPILER = "the compiler"
     PUT_ASIDE = "a module that DKMS put aside"
     COPIES = "several copies"
@@ -192,9 +194,16 @@ class DiskReasons:
         doubt: Disagreement,
         following: NextBootModule,
         dkms: DkmsState | Unknown,
+        akmods: AkmodsState | Unknown,
         compiler: BuildCompiler | Unknown,
     ) -> DiskReasons:
-        found = [*_of_dkms(dkms), *_of_compiler(compiler), *_of_copies(host, following), *_of_space(host)]
+        found = [
+            *_of_dkms(dkms),
+            *_of_akmods(akmods),
+            *_of_compiler(compiler),
+            *_of_copies(host, following),
+            *_of_space(host),
+        ]
         if following.gap:
             found.insert(0, Reason(why=Why.NO_MODULE, says=following.gap, decides=False))
         return cls(tuple(found))
@@ -210,22 +219,9 @@ def _of_dkms(dkms: DkmsState | Unknown) -> Iterator[Reason]:
             decides=False,
             evidence=(Evidence(source=file, excerpt=f"NV_VERSION_STRING {own}"),),
         )
-    for failed in dkms.failed:
-        because = f": {failed.lines[0]}" if failed.lines else ""
-        yield Reason(
-            why=Why.BUILD,
-            says=f"DKMS's build of {failed.release} for {failed.kernel or dkms.kernel} failed{because}",
-            decides=False,
-            evidence=failed.evidence,
-        )
+    yield from (_of_failed(failed, dkms.kernel) for failed in dkms.failed)
     if dkms.headers is False:
-        folder = f"/lib/modules/{dkms.kernel}/build"
-        yield Reason(
-            why=Why.BUILD,
-            says=f"the headers of {dkms.kernel}, which a build needs, are not installed",
-            decides=False,
-            evidence=(Evidence(source=folder, excerpt="not there"),),
-        )
+        yield _without_headers(dkms.kernel)
     if original := dkms.original:
         yield Reason(
             why=Why.PUT_ASIDE,
@@ -234,6 +230,34 @@ def _of_dkms(dkms: DkmsState | Unknown) -> Iterator[Reason]:
             decides=False,
             evidence=(Evidence(source=original.path, excerpt=f"{original.release or 'no release'}, {original.name}"),),
         )
+
+
+def _of_akmods(akmods: AkmodsState | Unknown) -> Iterator[Reason]:
+    if isinstance(akmods, Unknown):
+        return
+    if akmods.failed is not None:
+        yield _of_failed(akmods.failed, akmods.kernel)
+    if akmods.headers is False:
+        yield _without_headers(akmods.kernel)
+
+
+def _of_failed(build: FailedBuild, kernel: KernelRelease) -> Reason:
+    because = f": {build.lines[0]}" if build.lines else ""
+    return Reason(
+        why=Why.BUILD,
+        says=f"{build.by} failed to build {build.release} for {build.kernel or kernel}{because}",
+        decides=False,
+        evidence=build.evidence,
+    )
+
+
+def _without_headers(kernel: KernelRelease) -> Reason:
+    return Reason(
+        why=Why.BUILD,
+        says=f"the headers of {kernel}, which a build needs, are not installed",
+        decides=False,
+        evidence=(Evidence(source=f"/lib/modules/{kernel}/build", excerpt="not there"),),
+    )
 
 
 def _of_compiler(compiler: BuildCompiler | Unknown) -> Iterator[Reason]:

@@ -68,24 +68,40 @@ _FAMILIES = {
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The distribution by os-release(5). `image_based` is an ostree or similar system, whose /usr is not edited."""
+    """The distribution by os-release(5). `image_based` is an ostree or similar system, whose /usr is not edited.
+
+    `without_ostree`: such a one of bootc's composefs backend, which rpm-ostree does not know.
+    """
 
     id: str
     version: str
     name: str
     family: Family
     image_based: bool = False
+    without_ostree: bool = False
 
     @classmethod
     def collect(cls, host: Host) -> Distribution:
         fields = parse_os_release(reading.text(host, "/etc/os-release") or _other_release(host))
+        ostree = reading.is_there(host, "/run/ostree-booted")
+        composefs = not ostree and _is_composefs(host)
         return cls(
             id=fields.get("ID", "linux"),
             version=fields.get("VERSION_ID", ""),
             name=fields.get("PRETTY_NAME") or fields.get("NAME", "Linux"),
             family=family_of(fields.get("ID", ""), fields.get("ID_LIKE", "")),
-            image_based=reading.is_there(host, "/run/ostree-booted"),
+            image_based=ostree or composefs,
+            without_ostree=composefs,
         )
+
+
+def _is_composefs(host: Host) -> bool:
+    """Whether / is an image that bootc or a like program has mounted (composefs-rs names the source composefs:NAME)."""
+    try:
+        lines = host.lines_with(" / / ", "/proc/self/mountinfo")
+    except Unknown:
+        return False
+    return any(" - overlay composefs" in line for line in lines)
 
 
 def _other_release(host: Host) -> str:

@@ -7,13 +7,14 @@ import pytest
 from nvdiag.engine import Facts
 from nvdiag.facts.boot import NextBootKernel, RootFilesystem
 from nvdiag.facts.boot_entries import kernel_of, parse_entry, parse_grub_cfg
+from nvdiag.facts.boot_extlinux import parse_extlinux
 from nvdiag.facts.boot_grub import picked
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import KernelRelease
 from tests.scenarios import machines
-from tests.scenarios.booting import EFIVARS, LOADER, MACHINE_ID, bls, grub, grub_cfg, machine, utf16
-from tests.scenarios.reboots import A7, A_LTS, NEW, R42, R55, U85, U90, arch
+from tests.scenarios.booting import EFIVARS, LOADER, MACHINE_ID, bls, extlinux, grub, grub_cfg, machine, utf16
+from tests.scenarios.reboots import A7, A_LTS, D40, D41, D_NEW, NEW, R42, R55, U85, U90, arch
 from tests.scenarios.tree import Tree
 
 UUID = "aaaaaaaa-1111-4222-8333-bbbbbbbbbbbb"
@@ -203,3 +204,33 @@ def test_no_initramfs_is_missed_of_a_system_on_another_disk() -> None:
     found = following(ubuntu().without(f"/boot/initrd.img-{U90}", f"/boot/vmlinuz-{U90}"))
     assert isinstance(found, NextBootKernel)
     assert found.without_initramfs == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "default", "linux", "initrd"),
+    [
+        # Alpine: setup-bootable and update-extlinux
+        (
+            "DEFAULT menu.c32\nPROMPT 0\nMENU TITLE Alpine/Linux Boot Menu\nLABEL virt\n  MENU LABEL Linux virt\n"
+            "  LINUX vmlinuz-virt\n  INITRD initramfs-virt\nLABEL lts\n  MENU DEFAULT\n  MENU LABEL Linux lts\n"
+            "  LINUX vmlinuz-lts\n  INITRD initramfs-lts\n  APPEND root=UUID=1 quiet\n",
+            "lts", "/boot/vmlinuz-lts", ("/boot/initramfs-lts",),
+        ),
+        # syslinux: initrd among the options, a path from the file's own folder
+        (
+            "default linux\nlabel linux\n\tkernel ../vmlinuz-6.1\n\tappend initrd=../initrd.img-6.1 root=/dev/sda1\n",
+            "linux", "/vmlinuz-6.1", ("/initrd.img-6.1",),
+        ),
+    ],
+)  # fmt: skip
+def test_extlinux_names_its_default_in_two_ways(text: str, default: str, linux: str, initrd: tuple[str, ...]) -> None:
+    entries, named = parse_extlinux(text, "/boot")
+    entry = next(one for one in entries if one.id == named)
+    assert (named, entry.linux, entry.initrd) == (default, linux, initrd)
+
+
+def test_extlinux_with_a_default_that_is_no_label_is_not_guessed_at() -> None:
+    tree = machine("debian", D40, D_NEW, D_NEW, extlinux((D41, D40), default="l7"))
+    found = following(tree)
+    assert isinstance(found, Unknown)
+    assert "none of its labels" in str(found)

@@ -107,6 +107,20 @@ def grub(kernels: Sequence[str], **options: str) -> Tree:
     )
 
 
+def extlinux(kernels: Sequence[str], *, default: str = "l0") -> Tree:
+    """/boot of a machine that U-Boot starts, with the menu of u-boot-update: each kernel, and its rescue target."""
+    text = f"## /boot/extlinux/extlinux.conf\n\ndefault {default}\nmenu title U-Boot menu\nprompt 0\ntimeout 50\n\n"
+    for index, kernel in enumerate(kernels):
+        body = f"\tlinux /boot/vmlinuz-{kernel}\n\tinitrd /boot/initrd.img-{kernel}\n"
+        text += (
+            f"label l{index}\n\tmenu label Debian GNU/Linux 12 (bookworm) {kernel}\n{body}"
+            f"\tfdtdir /usr/lib/linux-image-{kernel}/\n\n\tappend root=UUID=1 ro quiet\n\n"
+            f"label l{index}r\n\tmenu label Debian GNU/Linux 12 (bookworm) {kernel} (rescue target)\n{body}"
+            "\tappend root=UUID=1 ro single\n\n"
+        )
+    return Tree(files={**boot(kernels, "initrd.img-{}"), "/boot/extlinux/extlinux.conf": text})
+
+
 def boot(kernels: Sequence[str], initramfs: str) -> dict[str, str]:
     """The images in /boot."""
     return {f"/boot/{name}": "…" for kernel in kernels for name in (f"vmlinuz-{kernel}", initramfs.format(kernel))}

@@ -14,6 +14,7 @@ from tests.scenarios.booting import (
     LOADER,
     bls,
     boot,
+    extlinux,
     firmware,
     grub,
     ko,
@@ -117,6 +118,19 @@ DEBIAN = {
             kernels=(D40, D41),
         ),
         "driver-not-built", Answer.BREAKS, f"linux-headers-{D41}", "implicit declaration of function 'vm_flags_set'",
+    ),
+    "debian-extlinux": Scenario(
+        debian(
+            D_NEW, {D40: d_ko(D_NEW)}, extlinux((D41, D40)), kernels=(D40, D41)
+        ).without("/boot/grub", "/etc/default/grub"),
+        "driver-not-built", Answer.BREAKS, f"linux-headers-{D41}",
+        f"no nvidia module for {D41}, which boots next (the default of /boot/extlinux/extlinux.conf)",
+    ),
+    "debian-extlinux-stays": Scenario(
+        debian(
+            D_NEW, {D40: d_ko(D_NEW)}, extlinux((D41, D40), default="l1"), kernels=(D40, D41)
+        ).without("/boot/grub", "/etc/default/grub"),
+        "", Answer.KEEPS, "", f"the module on disk for {D40}, which boots next (the default of /boot/extlinux",
     ),
     "debian-without-its-compiler": Scenario(
         debian(
@@ -413,7 +427,45 @@ def akmod(release: str, one: str) -> Tree:
     return modules(one, {"extra/nvidia/nvidia.ko.xz": ko(release, one, ".xz", signer="akmods local signing CA")})
 
 
+AKMODS_LOG = (
+    "2025/09/16 08:01:00 akmodsbuild: + make -j8 KERNEL_UNAME=6.16.8-200.fc42.x86_64 modules\n"
+    "2025/09/16 08:02:10 akmodsbuild: nvidia-drm/nvidia-drm-drv.c:246:20: error: initialization of 'struct fb"
+    " *' from incompatible pointer type [-Wincompatible-pointer-types]\n"
+    "2025/09/16 08:02:11 akmodsbuild: make[3]: *** [scripts/Makefile.build:287: nvidia-drm/nvidia-drm-drv.o] Error 1\n"
+    "2025/09/16 08:02:11 akmodsbuild: error: Bad exit status from /var/tmp/rpm-tmp.Xx (%build)\n"
+)
+
+
+def akmods(*logs: str) -> Tree:
+    """The sources of akmod-nvidia, and logs of builds that failed."""
+    files = {f"/usr/src/akmods/nvidia-kmod-{NEW}-1.fc42.src.rpm": ""}
+    files |= {f"/var/cache/akmods/nvidia/{name}": AKMODS_LOG for name in logs}
+    return Tree(
+        files=files | {"/var/cache/akmods/akmods.log": ""},
+        links={"/usr/src/akmods/nvidia-kmod.latest": f"nvidia-kmod-{NEW}-1.fc42.src.rpm"},
+    )
+
+
+HEADERS_F8 = Tree(
+    files={f"/usr/src/kernels/{F8}/Makefile": ""}, links={f"/usr/lib/modules/{F8}/build": f"/usr/src/kernels/{F8}"}
+)
 FEDORA = {
+    "fedora-akmods-failed": Scenario(
+        fedora(
+            NEW, akmod(NEW, F5), modules(F8, {}), HEADERS_F8,
+            akmods(f"{NEW}-1-for-{F8}.failed.log", f"{OLD}-1-for-{F5}.failed.log"),
+        ),
+        "driver-not-built", Answer.BREAKS, f"sudo akmods --force --kernels {F8}",
+        f"akmods failed to build {NEW} for {F8}: nvidia-drm/nvidia-drm-drv.c:246:20: error: initialization of",
+    ),
+    "fedora-no-headers": Scenario(
+        fedora(NEW, akmod(NEW, F5), modules(F8, {}), akmods()), "driver-not-built", Answer.BREAKS,
+        f"sudo dnf install kernel-devel-{F8}", f"the headers of {F8}, which a build needs, are not installed",
+    ),
+    "fedora-failed-before-it-was-built": Scenario(
+        fedora(OLD, akmod(NEW, F5), akmod(NEW, F8), HEADERS_F8, akmods(f"{NEW}-1-for-{F8}.failed.log")),
+        "driver-library-mismatch", Answer.FIXES, "sudo rmmod",
+    ),
     "fedora-well": Scenario(fedora(NEW, akmod(NEW, F5), akmod(NEW, F8)), "", Answer.KEEPS),
     "fedora-upgraded": Scenario(
         fedora(OLD, akmod(NEW, F5), akmod(NEW, F8)), "driver-library-mismatch", Answer.FIXES, "sudo rmmod"
@@ -595,6 +647,45 @@ OSTREE = {
 }  # fmt: skip
 
 
+# An image of bootc's composefs backend: its / is the image itself, and there is no ostree
+
+DIGESTS = {"now": "e" * 128, "next": "f" * 128}
+
+
+def composefs(loaded: str, libraries: str, disk: str, *, first: str = "now", staged: bool = False) -> Tree:
+    """A bootc system whose first entry is the image that runs, or another one."""
+    order = (first, *(one for one in DIGESTS if one != first))
+    files = {
+        "/proc/self/mountinfo": f"30 1 0:30 / / ro,relatime - overlay composefs:{DIGESTS['now']} ro,verity=require\n",
+        "/proc/cmdline": f"root=UUID=1 rw composefs={DIGESTS['now']}\n",
+    }
+    for index, name in enumerate(order):
+        folder = f"/bootc_composefs-{DIGESTS[name]}"
+        files[f"/boot/loader/entries/bootc_fedora-42.2025091{1 - index}.0-{1 - index}.conf"] = (
+            f"title Fedora Linux 42\nversion 42.20250911.0\nsort-key bootc-fedora-{index}\nlinux {folder}/vmlinuz\n"
+            f"initrd {folder}/initrd\noptions root=UUID=1 rw composefs={DIGESTS[name]}\n"
+        )
+        files |= {f"/boot{folder}/vmlinuz": "…", f"/boot{folder}/initrd": "…"}
+    if staged:
+        files["/run/composefs/staged-deployment"] = "{}"
+    module = modules(F5, {"extra/nvidia/nvidia.ko.xz": ko(disk, F5, ".xz")})
+    return machine("fedora", F5, loaded, libraries, firmware(disk), FEDORA_PACKAGES, module, Tree(files=files))
+
+
+COMPOSEFS = {
+    "composefs-well": Scenario(composefs(NEW, NEW, NEW), "", Answer.KEEPS, "", "the image that runs boots again"),
+    "composefs-mixed": Scenario(
+        composefs(OLD, NEW, OLD), "driver-disk-mismatch", Answer.DOES_NOT_FIX, "sudo bootc upgrade", f"not {NEW}"
+    ),
+    "composefs-another-image": Scenario(
+        composefs(NEW, NEW, NEW, first="next"), "", Answer.CANNOT_TELL, "", "another image than the one that runs"
+    ),
+    "composefs-staged": Scenario(
+        composefs(NEW, NEW, NEW, staged=True), "", Answer.CANNOT_TELL, "", "an image is staged"
+    ),
+}  # fmt: skip
+
+
 # Systems of which the next boot cannot be told, or is not theirs
 
 LIVE = "612 1 0:61 / / rw,relatime - overlay /cow rw,lowerdir=/l,upperdir=/u,workdir=/w\n"
@@ -618,5 +709,5 @@ OTHERS = {
     "container": Scenario(machines.docker(OLD, NEW), "container-library-mismatch", None),
 }  # fmt: skip
 
-SCENARIOS = {**DEBIAN, **UBUNTU, **RHEL, **FEDORA, **SUSE, **ARCH, **OSTREE, **OTHERS}
+SCENARIOS = {**DEBIAN, **UBUNTU, **RHEL, **FEDORA, **SUSE, **ARCH, **OSTREE, **COMPOSEFS, **OTHERS}
 __all__ = ("SCENARIOS", "Scenario", "boot")
