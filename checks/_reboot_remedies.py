@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from nvdiag.checks import _driver_remedies, _remedies
 from nvdiag.facts.module_files import NextBootModule
-from nvdiag.facts.obstacles import Reason, Why
 from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.reasons import Reason, Why
 from nvdiag.facts.reboot import Answer, RebootVerdict
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.model.finding import Remedy, Risk

@@ -11,8 +11,8 @@ from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, LibraryCopy
 from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver, VersionFile
-from nvdiag.facts.obstacles import Why
 from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.reasons import Why
 from nvdiag.facts.reboot import ON_DISK, Answer, RebootVerdict
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.surroundings import Surroundings

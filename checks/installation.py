@@ -9,13 +9,14 @@ from nvdiag.checks.bound_gpus import of_gpu, on_purpose
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.boot import InstalledKernels
+from nvdiag.facts.disk_reasons import DiskReasons
 from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules
-from nvdiag.facts.obstacles import DiskReasons, Why
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpus
+from nvdiag.facts.reasons import Why
 from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import Distribution

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 from nvdiag.checks import _evidence, _remedies, _said, _since
 from nvdiag.engine import check
+from nvdiag.facts.disk_reasons import DiskReasons
 from nvdiag.facts.dkms import DkmsStatus
 from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.module_files import ModinfoRelease, ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import LoadedDriver
-from nvdiag.facts.obstacles import DiskReasons, NextBootObstacles
+from nvdiag.facts.obstacles import NextBootObstacles
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.reboot import RebootVerdict, judged
 from nvdiag.facts.smi_report import SmiReport

@@ -11,8 +11,9 @@ from nvdiag.facts.firmware import GspFirmware
 from nvdiag.facts.modprobe import ModuleBlocks
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import LoadedDriver
-from nvdiag.facts.obstacles import NextBootObstacles, Reason, Why
+from nvdiag.facts.obstacles import NextBootObstacles
 from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.reasons import Reason, Why
 from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.signatures import NextBootSignature
 from nvdiag.facts.system import Distribution

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from nvdiag.facts.answers import NvmlAnswer
+from nvdiag.facts.disk_reasons import DiskReasons
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.module_files import ModuleFile, NextBootModule
 from nvdiag.facts.modules import LoadedDriver
-from nvdiag.facts.obstacles import DiskReasons, NextBootObstacles, Reason, Why
+from nvdiag.facts.obstacles import NextBootObstacles
+from nvdiag.facts.reasons import Reason, Why
 from nvdiag.facts.user_space import user_space_release
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
