@@ -8,16 +8,19 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench docs wheel clean
+.PHONY: help demo test test-long lint format bench docs wheel clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/installed ## diagnose a recorded machine that ships with the package: no GPU needed
 	@$(BIN)/nvdiag demo
 
 test: $(VENV)/installed-dev ## run the tests; some of them: make test PYTEST_ARGS="-k mismatch"
 	$(BIN)/python -m pytest -n 2 $(or $(PYTEST_ARGS),--cov --cov-fail-under=90)
+
+test-long: $(VENV)/installed-dev ## run the sweeps whole that `make test` does in part
+	$(BIN)/python -m pytest -n 2 -m long $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev ## what CI asks of the source: ruff, mypy, import-linter
 	$(BIN)/ruff check .

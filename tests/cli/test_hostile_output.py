@@ -190,7 +190,14 @@ def test_explain_shows_a_pasted_message_harmless(form: str) -> None:
             assert_harmless(result.stderr)
 
 
-@pytest.mark.parametrize("plant", [*CONTROLS[:3], "\r\n::error::x", "##[error]x", "\n::error::x"], ids=ascii)
+@pytest.mark.parametrize(
+    "plant",
+    [
+        "\x1b]0;owned\x07\r\n::error::x",
+        *(pytest.param(one, marks=pytest.mark.long) for one in (*CONTROLS[1:3], "##[error]x", "\n::error::x")),
+    ],
+    ids=ascii,
+)
 @pytest.mark.parametrize(
     "arguments",
     [

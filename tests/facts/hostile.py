@@ -14,7 +14,7 @@ from tests.facts.package_log_texts import APT_HISTORY, DNF_RPM, DPKG, INSTALLER,
 from tests.facts.sampled import texts
 from tests.scenarios import machines
 
-QUICK = settings(deadline=None, database=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(deadline=None, database=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 """No test fails because the machine that it runs on is busy."""
 
 ODD = (

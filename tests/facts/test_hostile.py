@@ -145,7 +145,7 @@ def failures(diagnosis: Diagnosis) -> list[str]:
 
 
 @pytest.mark.slow
-@settings(QUICK, max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(QUICK, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(any_change())
 def test_no_snapshot_makes_a_check_fail(change: tuple[int, dict[str, Any]]) -> None:
     diagnosis = running.diagnosed(running.begun(SnapshotHost(machine(*change), "hostile")), choice())

@@ -119,7 +119,7 @@ def poisoned(value: Any, poison: str) -> Any:
 
 def poisonings() -> list[Any]:
     return [
-        pytest.param(name, poison, id=f"{name}-{index}")
+        pytest.param(name, poison, id=f"{name}-{index}", marks=[pytest.mark.long] if name == "healthy" else [])
         for (name, (index, poison)) in itertools.product(("mismatch", "healthy"), enumerate(HARMFUL))
     ]
 
