@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from nvdiag.checks import _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages
-from nvdiag.knowledge.compute_capabilities import compute
 from nvdiag.model.finding import Finding, FindingClass, Layer, Remedy, Severity
 
 _SEE_TOOLKITS = Remedy(
@@ -19,44 +18,6 @@ _SEE_TOOLKITS = Remedy(
         "env | grep -E '^(CUDA|PATH=|LD_LIBRARY_PATH|CPATH)'",
     ),
 )
-
-
-@check("nvcc-arch-unsupported", area="cuda")
-def the_toolkit_makes_code_for_the_gpu(messages: Messages) -> Iterator[Finding]:
-    """nvcc, NVRTC and ptxas know the architecture that they are asked for."""
-    said = _said.about(messages, "nvcc-arch-unsupported")
-    row = compute(_said.group(said, "arch", "cc"))
-    if row is None:
-        which = "whose nvcc --list-gpu-arch shows the architecture"
-    elif row.last is not None:
-        which = f"of CUDA {row.last} or older: newer ones have dropped {row.name}"
-    else:
-        which = f"of CUDA {row.first} or newer, the first that knows {row.name}"
-    yield _said.finding(
-        said,
-        "nvcc-arch-unsupported",
-        detail="Each toolkit makes code for some generations of GPUs: an old one does not know a newer GPU, and a new"
-        " one has dropped old GPUs.",
-        remedies=(
-            Remedy(
-                summary="see what the toolkit can make, and what the GPU is",
-                commands=(
-                    "nvcc --version; nvcc --list-gpu-arch",
-                    "nvidia-smi --query-gpu=name,compute_cap --format=csv",
-                ),
-            ),
-            Remedy(
-                summary="if this GPU is of a generation that the toolkit knows, ask for that alone: the build's list of"
-                " architectures holds another one (TORCH_CUDA_ARCH_LIST, CMAKE_CUDA_ARCHITECTURES, -gencode)",
-            ),
-            Remedy(
-                summary=f"build with a toolkit {which}",
-                prediction="several toolkits live side by side; the driver must support the CUDA version of this one",
-            ),
-        ),
-        explains=frozenset({"ptx-newer-than-driver"}),
-        layers=(Layer.TOOLKITS,),
-    )
 
 
 @check("nvcc-not-found", area="cuda")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ALLOWED_NAMES = frozenset(
     {
+        "CMAKE_CUDA_ARCHITECTURES",
         "CONDA_PREFIX",
         "CUDAARCHS",
         "CUDAHOSTCXX",

@@ -24,6 +24,7 @@ class Generation:
 
     `first` and `last` are driver branches, `last` None where the newest one still drives it. Boards of the generation
     came until branch `boards`: within them, a release may be older than a board although its branch is not.
+    `capabilities` are the compute capabilities that its boards have, none for those before 2.0.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Generation:
     last: int | None
     open_modules: OpenModules
     source: tuple[str, ...]
+    capabilities: tuple[str, ...] = ()
 
     def has(self, device: int) -> bool:
         """Whether a PCI device id is of this generation."""
@@ -95,6 +97,7 @@ def _generation(row: Row) -> Generation:
         last=last,
         open_modules=OpenModules(flavour),
         source=row.source(),
+        capabilities=row.texts("capabilities") if row.has("capabilities") else (),
     )
 
 
