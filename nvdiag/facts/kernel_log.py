@@ -149,8 +149,8 @@ def why_none(host: Host) -> Unknown:
         host.kernel_log()
     except Refused as why:
         return Unknown(
-            f"the kernel log may not be read by this user ({why.error}): root may, and mostly the members of the groups"
-            " adm and systemd-journal"
+            f"the kernel log may not be read by this user ({why.error}): root may (`sudo dmesg` shows it), and mostly"
+            " the members of the groups adm and systemd-journal"
         )
     except Unknown:
         pass

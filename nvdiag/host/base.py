@@ -23,6 +23,7 @@ Json: TypeAlias = Any
 
 DMESG = ("dmesg",)
 JOURNAL = ("journalctl", "-k", "-b", "-o", "short-monotonic", "--no-pager", "--quiet")
+SYSLOG = ("dmesg", "--syslog")
 """The commands whose answers are cut down to what `nvdiag.host.kernel_log` keeps."""
 
 SECTIONS = ("files", "folders", "links", "stats", "opens", "modinfo", "elf", "commands", "probes", "env", "contents")
@@ -130,13 +131,28 @@ class Host(ABC):
         except NotRecorded:
             raise
         except Unknown as why:
-            try:
-                told = self.run(*JOURNAL).stdout
-            except Unknown:
-                raise why from None
-            if not told:  # a journal that this user may not read, or that keeps no kernel messages
-                raise
-            return "journalctl -k -b", told
+            if told := self._output(JOURNAL):  # empty: one that this user may not read, or without the kernel's log
+                return "journalctl -k -b", told
+            if isinstance(why, Refused) and self._may_ask_the_kernel():
+                told = self._output(SYSLOG)
+                if told is not None:
+                    return "dmesg", told
+            raise
+
+    def _may_ask_the_kernel(self) -> bool:
+        """Whether syslog(2) may answer who may not open /dev/kmsg: not under kernel.dmesg_restrict."""
+        try:
+            return self.read("/proc/sys/kernel/dmesg_restrict").strip() == "0"
+        except Unknown:
+            return False
+
+    def _output(self, command: tuple[str, ...]) -> str | None:
+        """What a command prints, None where it fails or cannot be asked."""
+        try:
+            result = self.run(*command)
+        except Unknown:
+            return None
+        return result.stdout if result.exit == 0 else None
 
     def texts(self) -> tuple[tuple[str, str], ...]:
         """All text in which messages may be: what was handed over, and the kernel log of a machine looked at."""

@@ -10,8 +10,8 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from nvdiag.host import children, environment, logs
-from nvdiag.host.base import DMESG, JOURNAL, Host, Json, NotRecorded
+from nvdiag.host import children, environment, logs, remote_files
+from nvdiag.host.base import DMESG, JOURNAL, SYSLOG, Host, Json, NotRecorded
 from nvdiag.model.diagnosis import Source
 
 MAX_FILE = 2 * 1024 * 1024
@@ -61,6 +61,8 @@ class LiveHost(Host):
             "env": self._variable,
             "contents": self._contents,
         }
+        self._served = remote_files.served_folders()
+        self._remote = remote_files.RemoteFiles(self._served, self._answer)
         now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
         self.source = Source(kind="live", name=os.uname().nodename, captured_at=now)
 
@@ -87,6 +89,12 @@ class LiveHost(Host):
         self._until = self._started + deadline
 
     def look(self, section: str, key: str) -> Json:
+        path = _path_in(section, key)
+        if path and f"{path}/".startswith(self._served):
+            return self._remote.look(section, key, path, self._until)
+        return self._answer(section, key)
+
+    def _answer(self, section: str, key: str) -> Json:
         try:
             return self._ask[section](key)
         except (FileNotFoundError, NotADirectoryError):
@@ -100,7 +108,7 @@ class LiveHost(Host):
         if path.startswith(DRIVER_FILES):
             return self._of_driver("files", path)
         if path.startswith(logs.FOLDER):
-            return logs.read_log(path, MAX_FILE)
+            return self._log(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -111,6 +119,15 @@ class LiveHost(Host):
         finally:
             os.close(descriptor)
         return {"error": "too-large"} if len(data) > MAX_FILE else data.decode("utf-8", "replace")
+
+    def _log(self, path: str) -> Json:
+        from nvdiag.host import unpacking
+
+        until = min(self._until, time.monotonic() + CONTENTS_SECONDS)
+        try:
+            return logs.read_log(path, MAX_FILE, until, _program)
+        except unpacking.CannotUnpack as why:
+            return {"error": str(why)}
 
     def _folder(self, path: str) -> Json:
         if path.startswith(DRIVER_FILES):
@@ -178,7 +195,7 @@ class LiveHost(Host):
         outcome, out, err = running.finish(min(self._until, time.monotonic() + COMMAND_SECONDS))
         if isinstance(outcome, children.Overdue):
             return {"error": "timeout"}
-        if argv == list(JOURNAL):
+        if tuple(argv) in (JOURNAL, SYSLOG):
             from nvdiag.host import kernel_log
 
             out = kernel_log.of_listing(out).encode()
@@ -259,6 +276,15 @@ class Probing:
         if outcome.code > 0:
             return {**document, "error": "failed", "stage": stage, "exit": outcome.code}
         return document
+
+
+def _path_in(section: str, key: str) -> str:
+    """The file that a question is about, where this process itself would look at it; else empty."""
+    if section in ("files", "folders", "links", "stats"):
+        return key
+    if section == "elf":
+        return key.removesuffix(" dynamic")
+    return shlex.split(key)[-1] if section == "commands" and key.startswith("grep -F ") else ""
 
 
 def _program(name: str) -> str | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from nvdiag.host.elf import regular_only
@@ -13,16 +16,19 @@ MOST_UNPACKED = 64 << 20
 _CHUNK = 1 << 18
 
 
-def read_log(path: str, most: int) -> str:
+def read_log(path: str, most: int, until: float, program: Callable[[str], str | None]) -> str:
     """The text of a log, undecodable bytes replaced: at most its last `most` bytes, from a whole line on.
 
-    OSError as open gives it; a damaged archive gives what came before the damage.
+    OSError as open gives it; a damaged archive gives what came before the damage, a long one what was unpacked by the
+    monotonic time `until`. CannotUnpack where neither Python nor a program that `program` finds unpacks it.
     """
+    from nvdiag.host import unpacking
+
     with open(path, "rb", opener=regular_only) as file:
-        start = file.read(6)
+        name = unpacking.format_of(file.read(8))
         file.seek(0)
-        if start[:2] == b"\x1f\x8b" or start == b"\xfd7zXZ\x00":
-            return _from_line(*_unpacked(file, start, most))
+        if name is not None:
+            return _from_line(*_end_of(_pieces(file, name, until, program), most, until))
         size = os.fstat(file.fileno()).st_size
         is_cut = size > most
         if is_cut:
@@ -30,21 +36,31 @@ def read_log(path: str, most: int) -> str:
         return _from_line(file.read(most), is_cut)
 
 
-def _unpacked(file: IO[bytes], start: bytes, most: int) -> tuple[bytes, bool]:
-    """The end of an archive's text, and whether something stands before it."""
-    import gzip
-    import lzma
-    import zlib
+def _pieces(file: IO[bytes], name: str, until: float, program: Callable[[str], str | None]) -> Iterator[bytes]:
+    """What an archive unpacks to. CannotUnpack."""
+    from nvdiag.host import unpacking
+
+    try:
+        unpacking.decompressor(name)
+    except unpacking.CannotUnpack:
+        found = program(name)
+        if found is None:
+            raise
+        return unpacking.by_program(found, file, 0, until)
+    return unpacking.unpacked(name, iter(lambda: file.read(_CHUNK), b""))
+
+
+def _end_of(pieces: Iterator[bytes], most: int, until: float) -> tuple[bytes, bool]:
+    """The end of a text that comes in pieces, and whether something stands before it."""
+    from nvdiag.host import unpacking
 
     kept, total = b"", 0
-    opened: IO[bytes] = (gzip if start[:2] == b"\x1f\x8b" else lzma).open(file)
-    try:
-        with opened as packed:
-            while total < MOST_UNPACKED and (chunk := packed.read(_CHUNK)):
-                total += len(chunk)
-                kept = (kept + chunk)[-most:]
-    except (OSError, EOFError, zlib.error, lzma.LZMAError):
-        pass  # what came before the damage counts
+    with contextlib.suppress(unpacking.Damaged, unpacking.Late):  # what came before the damage counts
+        for piece in pieces:
+            total += len(piece)
+            kept = (kept + piece)[-most:]
+            if total >= MOST_UNPACKED or time.monotonic() > until:
+                break
     return kept, total > len(kept)
 
 

@@ -190,19 +190,20 @@ def test_a_boot_after_the_upgrade_is_told_as_what_it_is() -> None:
     assert "stayed in memory" not in detail
 
 
-def test_rotated_logs_are_read_until_one_explains_the_state() -> None:
+@pytest.mark.parametrize("packed", ["gz", "xz", "bz2", "zst"])
+def test_rotated_logs_are_read_until_one_explains_the_state(packed: str) -> None:
     machine = with_logs(
         UBUNTU,
         {
             APT: texts.APT_HISTORY[: texts.APT_HISTORY.index("Start-Date: 2025-11-24")],
-            f"{APT}.1.gz": texts.APT_HISTORY,
-            f"{APT}.2.gz": "Start-Date: 2025-09-01  06:12:04\nCommandline: apt upgrade\n",
+            f"{APT}.1.{packed}": texts.APT_HISTORY,
+            f"{APT}.2.{packed}": "Start-Date: 2025-09-01  06:12:04\nCommandline: apt upgrade\n",
         },
     )
     host = machine.host()
     assert first(host).detail.count("by unattended-upgrades") == 1
-    assert f"files {APT}.1.gz" in host.asked
-    assert f"files {APT}.2.gz" not in host.asked
+    assert f"files {APT}.1.{packed}" in host.asked
+    assert f"files {APT}.2.{packed}" not in host.asked
 
 
 def test_logs_rotated_by_date_are_read_newest_first() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nvdiag.host import NotRecorded, Refused, kernel_log
-from nvdiag.host.base import DMESG, JOURNAL
+from nvdiag.facts.kernel_log import why_none
+from nvdiag.host import NotRecorded, Refused, children, kernel_log
+from nvdiag.host.base import DMESG, JOURNAL, SYSLOG
 from nvdiag.host.live import LiveHost
 from nvdiag.host.record import RecordingHost
 from nvdiag.host.snapshot import SnapshotHost
@@ -125,3 +126,50 @@ def test_a_recording_keeps_the_log_and_replays_it() -> None:
 def test_a_recording_without_the_log_says_nothing_of_it() -> None:
     with pytest.raises(NotRecorded):
         snapshot().kernel_log()
+
+
+def refused(restricted: str | None, said: object) -> SnapshotHost:
+    """A machine whose device and journal tell this user nothing."""
+    commands = {"dmesg": {"error": "EPERM"}, " ".join(JOURNAL): told(""), " ".join(SYSLOG): said}
+    files = {"/proc/sys/kernel/dmesg_restrict": restricted}
+    return SnapshotHost({"nvdiag_snapshot": 1, "captured_at": "", "commands": commands, "files": files}, "a snapshot")
+
+
+def test_dmesg_answers_where_device_and_journal_do_not() -> None:
+    assert refused("0\n", told("[    1.0] NVRM: x\n")).kernel_log() == ("dmesg", "[    1.0] NVRM: x\n")
+    assert refused("0\n", told("")).kernel_log() == ("dmesg", "")
+
+
+@pytest.mark.parametrize(
+    ("restricted", "said"),
+    [
+        ("1\n", told("[    1.0] NVRM: x\n")),
+        (None, told("[    1.0] NVRM: x\n")),
+        ("0\n", {"exit": 1, "stdout": "", "stderr": "dmesg: read kernel buffer failed: Operation not permitted"}),
+        ("0\n", None),
+    ],
+)
+def test_dmesg_is_not_asked_in_vain_and_a_failure_of_it_is_the_refusal(restricted: str | None, said: object) -> None:
+    host = refused(restricted, said)
+    with pytest.raises(Refused):
+        host.kernel_log()
+    assert "`sudo dmesg` shows it" in str(why_none(host))
+
+
+@pytest.mark.live
+def test_what_dmesg_prints_is_cut_down_as_the_device_is(monkeypatch: pytest.MonkeyPatch) -> None:
+
+    printed = (
+        b"[    0.000000] Linux version 6.8.0\n[    0.100000] usb 1-1: new\n[    4.300000] NVRM: loading NVIDIA UNIX\n"
+    )
+
+    class Program:
+        def finish(self, until: float) -> tuple[children.Ended, bytes, bytes]:
+            return children.Ended(0), printed, b""
+
+    monkeypatch.setattr(children, "Running", Program)
+    monkeypatch.setattr(LiveHost, "_start", lambda *_: Program())
+    assert LiveHost(60.0).run(*SYSLOG).stdout.splitlines() == [
+        "[    0.000000] Linux version 6.8.0",
+        "[    4.300000] NVRM: loading NVIDIA UNIX",
+    ]

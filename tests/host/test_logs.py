@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 
-from nvdiag.host import live, logs
+from nvdiag.host import live, logs, modinfo, unpacking
 from nvdiag.host.live import LiveHost
 from nvdiag.host.record import RecordingHost
 from nvdiag.host.snapshot import SnapshotHost
@@ -19,34 +22,62 @@ LINES = "".join(
 )
 
 
-@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress, lzma.compress], ids=["plain", "gz", "xz"])
+def read(path: Path, most: int, seconds: float = 60.0) -> str:
+    return logs.read_log(str(path), most, time.monotonic() + seconds, shutil.which)
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(modinfo._zstd().compress(data))
+
+
+PACKINGS = {"plain": bytes, "gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress, "zst": zstd}
+
+
+@pytest.mark.parametrize("pack", PACKINGS.values(), ids=PACKINGS)
 def test_a_log_is_text_however_it_is_packed(tmp_path: Path, pack: object) -> None:
     path = tmp_path / "dpkg.log"
     path.write_bytes(pack(LINES.encode()))  # type: ignore[operator]
-    assert logs.read_log(str(path), 1 << 20) == LINES
-    assert LINES.endswith(logs.read_log(str(path), 1000))
-    assert len(logs.read_log(str(path), 1000).encode()) <= 1000
-    assert logs.read_log(str(path), 1000).startswith("2025-")
+    assert read(path, 1 << 20) == LINES
+    assert LINES.endswith(read(path, 1000))
+    assert len(read(path, 1000).encode()) <= 1000
+    assert read(path, 1000).startswith("2025-")
 
 
 def test_what_came_before_the_damage_of_an_archive_counts(tmp_path: Path) -> None:
     for pack in (gzip.compress, lzma.compress):
         (tmp_path / "a").write_bytes(pack(os.urandom(300_000).hex().encode())[:-1000])
-        logs.read_log(str(tmp_path / "a"), 1 << 20)
+        read(tmp_path / "a", 1 << 20)
     (tmp_path / "b").write_bytes(b"\x1f\x8b and no more")
-    assert logs.read_log(str(tmp_path / "b"), 1000) == ""
+    assert read(tmp_path / "b", 1000) == ""
 
 
 def test_an_archive_that_unpacks_to_very_much_is_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "MOST_UNPACKED", 1 << 20)
     (tmp_path / "bomb").write_bytes(gzip.compress(b"x\n" * (8 << 20)))
-    assert len(logs.read_log(str(tmp_path / "bomb"), 1000)) <= 1000
+    assert len(read(tmp_path / "bomb", 1000)) <= 1000
+
+
+def test_an_archive_that_takes_too_long_is_read_in_part(tmp_path: Path) -> None:
+    (tmp_path / "bomb").write_bytes(gzip.compress(b"x\n" * (8 << 20)))
+    assert 0 < len(read(tmp_path / "bomb", 100 << 20, seconds=-1.0)) <= 1 << 20
+
+
+def test_an_archive_that_nothing_here_unpacks_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_module() -> None:
+        raise modinfo.Unreadable("no module")
+
+    (tmp_path / "log.zst").write_bytes(zstd(LINES.encode()))
+    monkeypatch.setattr(modinfo, "_zstd", without_module)
+    if program := shutil.which("zstd"):
+        assert read(tmp_path / "log.zst", 1 << 20) == LINES, program
+    with pytest.raises(unpacking.CannotUnpack, match="zstd"):
+        logs.read_log(str(tmp_path / "log.zst"), 1000, time.monotonic() + 60, lambda _: None)
 
 
 def test_a_fifo_in_a_logs_place_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="Invalid"):
-        logs.read_log(str(tmp_path / "fifo"), 1000)
+        read(tmp_path / "fifo", 1000)
 
 
 @pytest.mark.live

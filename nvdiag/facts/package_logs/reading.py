@@ -107,12 +107,12 @@ def _rotated(base: str) -> str:
     """history.log, history.log.2.gz, history.1.log.gz, dnf.log-20251101, history-20251101.xz."""
     stem, _, ending = base.partition(".")
     inner = rf"{re.escape(stem)}\.\d{{1,4}}\.{re.escape(ending)}|" if ending else ""
-    return rf"(?:{inner}{re.escape(base)}(?:[.-]\d{{1,8}})?)(?:\.gz|\.xz)?"
+    return rf"(?:{inner}{re.escape(base)}(?:[.-]\d{{1,8}})?)(?:\.(?:gz|xz|bz2|zst))?"
 
 
 def _age(path: str) -> tuple[int, int]:
     """The log itself, then numbers upwards, then dates backwards."""
-    found = re.search(r"[.-](\d{1,8})(?:\.[a-z]{2,5}){0,2}$", path)
+    found = re.search(r"[.-](\d{1,8})(?:\.[a-z]{2,5}\d?){0,2}$", path)
     if not found:
         return (0, 0)
     return (1, int(found[1])) if len(found[1]) < 8 else (2, -int(found[1]))
