@@ -93,6 +93,8 @@ class KernelLog:
         texts = host.texts()
         if not texts:
             raise why_none(host)
+        if not any("xid" in text.lower() for _, text in texts):
+            raise NotApplicable("no Xid is in the text")
         xids: list[LoggedXid] = []
         sxids: list[LoggedSxid] = []
         inits: list[GpuLine] = []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 
-from nvdiag.facts.log_lines import bare
 from nvdiag.facts.present_log import PresentLog
+from nvdiag.facts.searched import SearchedText
 from nvdiag.facts.wrapped import whole_lines
 from nvdiag.host import Host
 from nvdiag.knowledge.kernel_messages import kernel_messages
@@ -19,8 +19,6 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 
 _MOST_OF_ONE = 24
 """How often one message is kept from one text; the first ones are."""
-_MOST_LOOKED_AT = 2000
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +99,9 @@ def messages_in(text: str, source: str, among: Sequence[Message] = ()) -> Iterat
 
     Takes time in proportion to the text's length.
     """
-    searched = _Text(text)
+    searched = SearchedText(text)
     for message in among or messages():
-        found = (_said(message, searched.lines, index, source) for index in searched.lines_with(message.literals))
+        found = (_said(message, searched, index, source) for index in searched.lines_with(message.literals))
         yield from islice((said for said in found if said is not None), _MOST_OF_ONE)
 
 
@@ -121,70 +119,11 @@ def _of_broken_lines(lines: Sequence[str], known: Set[tuple[str, int]]) -> Itera
             yield replace(said, line=line)
 
 
-class _Text:
-    """A text made ready for many searches."""
-
-    def __init__(self, text: str) -> None:
-        self.lines = text.split("\n")
-        self._small = text.lower()
-        self._starts = [0, *(found.end() for found in re.finditer("\n", self._small))]
-        self._words = _Words(self._small)
-
-    def lines_with(self, literals: Sequence[str]) -> list[int]:
-        """The numbers of the lines in which one of these stands, each once, in order, the first 2000."""
-        kept: set[int] = set()
-        for literal in literals:
-            if not self._words.may_hold(literal):
-                continue
-            position = self._small.find(literal)
-            while position >= 0 and len(kept) < _MOST_LOOKED_AT:
-                index = bisect_right(self._starts, position) - 1
-                kept.add(index)
-                following = self._starts[index + 1] if index + 1 < len(self._starts) else len(self._small)
-                position = self._small.find(literal, following)
-        return sorted(kept)
-
-
-class _Words:
-    """All words of a text: most literals have one that is not among them, and need not be searched for."""
-
-    def __init__(self, text: str) -> None:
-        found: set[str] = set()
-        for start in range(0, len(text), _CHUNK):  # a word across the border is whole in one of the two chunks
-            found.update(re.findall(r"[a-z0-9_]+", text[start : start + _CHUNK + 200]))
-        self._all = found
-        self._forwards = sorted(found)
-        self._backwards = sorted(word[::-1] for word in found)
-        self._joined = "\n".join(self._forwards)
-
-    def may_hold(self, literal: str) -> bool:
-        """False where a word of the literal is certainly not in the text; its first and last may be parts of words."""
-        for word in re.finditer(r"[a-z0-9_]+", literal):
-            first, last = word.start() == 0, word.end() == len(literal)
-            if first and last:
-                there = word[0] in self._joined
-            elif first:
-                there = _begins(self._backwards, word[0][::-1])
-            elif last:
-                there = _begins(self._forwards, word[0])
-            else:
-                there = word[0] in self._all
-            if not there:
-                return False
-        return True
-
-
-def _begins(words: Sequence[str], start: str) -> bool:
-    """Whether one of the sorted words begins so."""
-    index = bisect_left(words, start)
-    return index < len(words) and words[index].startswith(start)
-
-
-def _said(message: Message, lines: Sequence[str], index: int, source: str) -> Said | None:
-    first = bare(lines[index])
+def _said(message: Message, searched: SearchedText, index: int, source: str) -> Said | None:
+    first = searched.bare(index)
     window = [first.text[:LONGEST_LINE]]
-    for line in lines[index + 1 : index + message.lines]:
-        window.append(_continued(bare(line).text[:LONGEST_LINE]))
+    for following in range(index + 1, min(index + message.lines, len(searched.lines))):
+        window.append(_continued(searched.bare(following).text[:LONGEST_LINE]))
     parts = [part.strip() for part in window if part.strip()]
     text = " ".join(parts)
     found = message.search(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from nvdiag.facts.smi import SmiHeader, parse_smi_header
 from nvdiag.host import Host
@@ -99,6 +100,7 @@ class SmiReport:
         return not self.works and any(one.works for one in self.later)
 
 
+@lru_cache(maxsize=64)
 def _recorded(host: Host) -> SmiReport | None:
     """The most telling output of nvidia-smi that a recording has: a table, else a list, else a sentence."""
     best: SmiReport | None = None

@@ -33,7 +33,7 @@ def whole_lines(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
         if end > index:
             parts = [lines[index].strip(), *(line.strip() for line in lines[index + 1 : end + 1])]
             yield index, " ".join(parts)
-            if len({len(line.rstrip()) for line in lines[index:end]}) == 1:  # all cut at the same column, within words
+            if {len(line.rstrip()) for line in lines[index:end]} == {_width(lengths, index)}:  # cut within words
                 yield index, "".join(parts)
         index = max(end, index + 1)
 
@@ -43,7 +43,11 @@ def _goes_on(lines: Sequence[str], lengths: Sequence[int], index: int) -> bool:
     if length < _SHORTEST:
         return False
     following = lines[index + 1]
-    if not following or following.isspace():
+    if not following or following.isspace() or _BEGINS.match(following):
         return False
-    width = max(lengths[max(0, index - _AROUND) : index + _AROUND + 1])
-    return length + 1 + len(following.split(None, 1)[0]) > width and not _BEGINS.match(following)
+    return length + 1 + len(following.split(None, 1)[0]) > _width(lengths, index)
+
+
+def _width(lengths: Sequence[int], index: int) -> int:
+    """How wide the text is around a line."""
+    return max(lengths[max(0, index - _AROUND) : index + _AROUND + 1])

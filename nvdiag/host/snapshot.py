@@ -53,6 +53,7 @@ class SnapshotHost(Host):
         self.label = label if isinstance(label, str) else ""
         self.notes = tuple(one for one in notes if isinstance(one, str)) if isinstance(notes, list) else ()
         self._siblings: tuple[Host, ...] = ()
+        self._handed: tuple[tuple[str, str], ...] | None = None
 
     def recorded(self, section: str) -> tuple[str, ...]:
         recorded = self.document.get(section)
@@ -70,7 +71,9 @@ class SnapshotHost(Host):
 
     def handed_texts(self) -> tuple[tuple[str, str], ...]:
         """The recording's messages; each is a text, or an object with `source` and `text`."""
-        return _messages(self.document.get("messages"))
+        if self._handed is None:
+            self._handed = _messages(self.document.get("messages"))
+        return self._handed
 
     def earlier_texts(self) -> tuple[tuple[str, str], ...]:
         return _messages(self.document.get("earlier_messages"))

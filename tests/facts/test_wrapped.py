@@ -62,6 +62,12 @@ def test_a_line_that_ended_by_itself_is_not_joined(lines: list[str]) -> None:
     assert [*whole_lines(lines)] == []
 
 
+def test_words_are_joined_without_a_blank_only_where_the_line_is_full() -> None:
+    full, with_room = "x" * 70, "x" * 66
+    assert [text for _, text in whole_lines([full, "y more", full])] == [f"{full} y more", f"{full}y more"]
+    assert [text for _, text in whole_lines([with_room, "yyyyyy more", full])] == [f"{with_room} yyyyyy more"]
+
+
 def test_a_message_that_is_whole_is_told_once() -> None:
     text = f"{ARCH}\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."
     assert len(first(saying(text)).evidence) == 1

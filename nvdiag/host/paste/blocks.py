@@ -132,7 +132,7 @@ def blocks_of(lines: Sequence[str]) -> Iterator[Block]:
     for line in lines:
         if line.startswith("[sudo] "):
             continue  # the question for a password is nothing that the command printed
-        if _FENCE.match(line):
+        if ("```" in line or "~~~" in line) and _FENCE.match(line):
             if not block.lines and block.command is not None:
                 continue  # a heading that names the command, and then its output in a fence
             block.whole = True
@@ -215,7 +215,7 @@ def _without_prompt(line: str) -> Command | None:
 
 def _names_a_program(line: str) -> bool:
     """Whether one of the first words can be a program's: looked at first, since most lines have none."""
-    if any(word.strip("*_`\"':#-()") in _BARE for word in line.split(None, 6)[:6]):
+    if not _BARE.isdisjoint([word.strip("*_`\"':#-()") for word in line.split(None, 6)[:6]]):
         return True
     return ("/" in line or ".exe" in line) and _SURE_NAME.search(line) is not None
 
@@ -239,7 +239,7 @@ def _first_word(text: str) -> str:
 
 def _name(word: str) -> str:
     """A program's name without its folder, and without what Windows puts behind it."""
-    return re.split(r"[/\\]", word)[-1].removesuffix(".exe")
+    return word.rpartition("/")[2].rpartition("\\")[2].removesuffix(".exe")
 
 
 @lru_cache(maxsize=256)

@@ -125,6 +125,8 @@ class _Sorter:
 
 def _pieces(block: Block) -> list[Block]:
     """A block cut where an output begins that is there a second time: outputs of several machines one after another."""
+    if all(block.text.count(head) < 2 for head in _HEADS):
+        return [block]
     cuts = [0]
     seen: set[str] = set()
     for index, line in enumerate(block.lines):

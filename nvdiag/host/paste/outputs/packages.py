@@ -11,31 +11,24 @@ from nvdiag.host.paste.document import Part
 _DAY, _CLOCK = r"\d{4}-\d\d-\d\d", r"\d\d:\d\d:\d\d"
 _ZONED = rf"{_DAY}T{_CLOCK}(?:Z|[+-]\d\d:?(?:\d\d)?)?"
 _SHAPES = (
-    ("/var/log/apt/history.log", re.compile(
-        r"(?:Start-Date|Commandline|Requested-By|Install|Upgrade|Downgrade|Reinstall|Remove|Purge|Error|End-Date): ?\S"
-    )),
-    ("/var/log/apt/term.log", re.compile(r"Log (?:started|ended): \d{4}-|Unpacking [a-z0-9][a-z0-9+.:-]{1,150} \(")),
-    ("/var/log/dpkg.log", re.compile(
-        rf"{_DAY} {_CLOCK} (?:install|upgrade|remove|purge|status|startup|configure|trigproc|conffile) "
-    )),
-    ("/var/log/unattended-upgrades/unattended-upgrades.log", re.compile(
-        rf"{_DAY} {_CLOCK},\d{{1,6}} (?:DEBUG|INFO|WARNING|ERROR) "
-    )),
-    ("/var/log/dnf.rpm.log", re.compile(rf"{_ZONED} SUBDEBUG [A-Z][a-z]{{3,14}}: ")),
-    ("/var/log/dnf.log", re.compile(rf"{_ZONED} DDEBUG Command: ")),
-    ("/var/log/dnf5.log", re.compile(
-        rf"{_ZONED} \[\d{{1,10}}\] INFO (?:--- DNF5 launched|RPM callback (?:un)?install) "
-    )),
-    ("/var/log/yum.log", re.compile(
-        rf"[A-Z][a-z]{{2}} [ \d]\d {_CLOCK} (?:Updated|Installed|Erased|Dep-Installed): \S"
-    )),
-    ("/var/log/zypp/history", re.compile(rf"{_DAY} {_CLOCK}\|(?:install|remove |remove|command)\|")),
-    ("/var/log/pacman.log", re.compile(
-        rf"\[{_DAY}[T ][\d:]{{5,8}}(?:[+-]\d{{4}})?\] (?:\[[A-Z-]{{3,20}}\] )?"
-        r"(?:Running '|transaction |upgraded |downgraded |installed |removed |reinstalled )"
-    )),
+    ("/var/log/apt/history.log",
+     r"(?:Start-Date|Commandline|Requested-By|Install|Upgrade|Downgrade|Reinstall|Remove|Purge|Error|End-Date): ?\S"),
+    ("/var/log/apt/term.log", r"Log (?:started|ended): \d{4}-|Unpacking [a-z0-9][a-z0-9+.:-]{1,150} \("),
+    ("/var/log/dpkg.log",
+     rf"{_DAY} {_CLOCK} (?:install|upgrade|remove|purge|status|startup|configure|trigproc|conffile) "),
+    ("/var/log/unattended-upgrades/unattended-upgrades.log",
+     rf"{_DAY} {_CLOCK},\d{{1,6}} (?:DEBUG|INFO|WARNING|ERROR) "),
+    ("/var/log/dnf.rpm.log", rf"{_ZONED} SUBDEBUG [A-Z][a-z]{{3,14}}: "),
+    ("/var/log/dnf.log", rf"{_ZONED} DDEBUG Command: "),
+    ("/var/log/dnf5.log", rf"{_ZONED} \[\d{{1,10}}\] INFO (?:--- DNF5 launched|RPM callback (?:un)?install) "),
+    ("/var/log/yum.log", rf"[A-Z][a-z]{{2}} [ \d]\d {_CLOCK} (?:Updated|Installed|Erased|Dep-Installed): \S"),
+    ("/var/log/zypp/history", rf"{_DAY} {_CLOCK}\|(?:install|remove |remove|command)\|"),
+    ("/var/log/pacman.log",
+     rf"\[{_DAY}[T ][\d:]{{5,8}}(?:[+-]\d{{4}})?\] (?:\[[A-Z-]{{3,20}}\] )?"
+     r"(?:Running '|transaction |upgraded |downgraded |installed |removed |reinstalled )"),
 )  # fmt: skip
 """The file, and how each of its lines begins."""
+_SHAPE = re.compile("|".join(f"({begins})" for _, begins in _SHAPES))
 _ANY = re.compile(
     r"\s{0,8}(?:[\w./-]{0,70}\.log\S{0,20}:)?(?:\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d "
     r"|Start-Date|Commandline|Requested-By|Install:|Upgrade:|Downgrade:|Reinstall:|Remove:|Purge:|Error:|End-Date"
@@ -45,6 +38,7 @@ _ANY = re.compile(
 _NAME_BEFORE = re.compile(r"^(?:/var/log/)?[\w./-]{3,60}\.log(?:\.\d{1,3})?(?:\.gz)?:(?:\d{1,7}:)?(?=[\[\dA-Z])")
 """What grep writes before a line of one of several files."""
 _WORTH = re.compile(r"nvidia|libcuda|linux-image|kernel|\blinux[ -]", re.I)
+_INSTALLER = re.compile(r"\s{0,8}nvidia-installer log file '(/var/log/nvidia-(?:installer|uninstall)\.log)'")
 _MOST_LINES = 200_000
 
 
@@ -55,9 +49,8 @@ def package_logs(block: Block, part: Part) -> None:
         if not _ANY.match(line):
             continue
         told = _NAME_BEFORE.sub("", line.strip())
-        path = next((path for path, shape in _SHAPES if shape.match(told)), None)
-        if path is not None:
-            found.setdefault(path, []).append(told)
+        if shape := _SHAPE.match(told):
+            found.setdefault(_SHAPES[(shape.lastindex or 0) - 1][0], []).append(told)
     if any(_WORTH.search(line) for lines in found.values() for line in lines):
         for path, lines in found.items():
             _more(part, path, lines)
@@ -77,9 +70,7 @@ def _more(part: Part, path: str, lines: Iterable[str]) -> None:
 def _installer(block: Block, part: Part) -> None:
     """NVIDIA's installer begins its log with the log's own name."""
     for index, line in enumerate(block.lines):
-        if named := re.match(
-            r"\s{0,8}nvidia-installer log file '(/var/log/nvidia-(?:installer|uninstall)\.log)'", line
-        ):
+        if "nvidia-installer" in line and (named := _INSTALLER.match(line)):
             part.document["files"].setdefault(named[1], "\n".join(block.lines[index:]) + "\n")
 
 
