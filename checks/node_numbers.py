@@ -114,8 +114,12 @@ def _wants_cuda(toolkits: Toolkits | Unknown, python: PythonPackages | Unknown) 
     """Whether somebody installed what is of no use without CUDA."""
     if isinstance(toolkits, Toolkits) and toolkits.found:
         return True
-    names = python.versions if isinstance(python, PythonPackages) else {}
-    return any(name.startswith(("torch", "jax-cuda", "cupy-cuda", "nvidia-cuda-runtime")) for name in names)
+    packages = python.versions if isinstance(python, PythonPackages) else {}
+    return any(
+        name.startswith(("torch", "jax-cuda", "cupy-cuda", "nvidia-cuda-runtime"))
+        and not all(version.endswith("+cpu") for version in versions)
+        for name, versions in packages.items()
+    )
 
 
 @check("uvm-broken-after-suspend", area="device")

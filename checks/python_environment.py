@@ -32,6 +32,8 @@ def pytorch_is_built_with_cuda(
     messages: Messages | Unknown,
 ) -> Iterator[Finding]:
     """PyTorch is built with CUDA where somebody wants it."""
+    if torch.python is not None:
+        raise NotApplicable("what is installed here is judged by what wants CUDA of it")
     if not torch.cpu_only:
         return
     wanted = [
@@ -39,7 +41,7 @@ def pytorch_is_built_with_cuda(
         *(["a toolkit is installed"] if isinstance(toolkits, Toolkits) and toolkits.found else []),
         *(["torch's collect_env was run"] if isinstance(environment, TorchEnvironment) else []),
         *(["a message tells of CUDA"] if isinstance(messages, Messages) and messages.said else []),
-        *(["its CUDA version was asked for"] if torch.source == "the list of Python packages" else []),
+        *(["its CUDA version was asked for"] if torch.listed else []),
     ]
     yield Finding(
         id="framework-cpu-only",
@@ -61,12 +63,14 @@ def the_driver_supports_pytorchs_cuda(
     torch: TorchBuild, supported: DriverCuda, sees: TorchSees | Unknown
 ) -> Iterator[Finding]:
     """The driver runs the CUDA version that PyTorch was built with."""
+    if torch.python is not None:
+        raise NotApplicable("what is installed here is judged with the other frameworks")
     if torch.cuda is None:
         raise NotApplicable("the CUDA version of PyTorch's build is not told")
     if isinstance(sees, TorchSees) and sees.available:
         raise NotApplicable("PyTorch itself says that CUDA is available")
     needed, there = torch.cuda, supported.version.short
-    if needed.major <= there.major if there.major >= FIRST_MINOR_COMPATIBLE else needed <= there:
+    if runs(needed, there):
         return
     yield Finding(
         id="driver-too-old-for-cuda",
@@ -90,8 +94,13 @@ def the_driver_supports_pytorchs_cuda(
 _ASKED = ("nvmlSystemGetCudaDriverVersion", "cuDriverGetVersion")
 """Answers of the driver itself; nvidia-smi prints the version of a libcuda that may be another one."""
 
-FIRST_MINOR_COMPATIBLE = 11
+_FIRST_MINOR_COMPATIBLE = 11
 """The first CUDA major with minor-version compatibility (NVIDIA's CUDA compatibility guide)."""
+
+
+def runs(needed: CudaVersion, there: CudaVersion) -> bool:
+    """Whether a driver that supports CUDA `there` runs a build for CUDA `needed`, which may be a bare major."""
+    return needed.major <= there.major if there.major >= _FIRST_MINOR_COMPATIBLE else needed <= there
 
 
 @check("cudnn-mismatch", area="libraries")
@@ -109,8 +118,8 @@ def jaxlib_meets_its_cudnn(packages: PythonPackages) -> Iterator[Finding]:
                     title=f"jaxlib {version} is built for cuDNN {built[1]}.{built[2]}, and {name} is {wrong[0]}",
                     detail="cuDNN must be of the same major version and at least the minor version of the build.",
                     evidence=(
-                        Evidence(source="the list of Python packages", excerpt=f"jaxlib {version}"),
-                        Evidence(source="the list of Python packages", excerpt=f"{name} {wrong[0]}"),
+                        Evidence(source=packages.source, excerpt=f"jaxlib {version}"),
+                        Evidence(source=packages.source, excerpt=f"{name} {wrong[0]}"),
                     ),
                     remedies=(
                         Remedy(
@@ -134,7 +143,7 @@ def one_nccl_is_there(packages: PythonPackages, told: TorchNccl | Unknown) -> It
     """One NCCL wheel is installed, and it is the one that torch loads."""
     wheels = packages.like(r"nvidia-nccl-cu\d+")
     named = [f"{name} {version}" for name, versions in wheels.items() for version in versions]
-    evidence = tuple(Evidence(source="the list of Python packages", excerpt=one) for one in named)
+    evidence = tuple(Evidence(source=packages.source, excerpt=one) for one in named)
     reinstall = Remedy(
         summary="leave one NCCL wheel, that of torch's CUDA major, and install it anew, since both write one folder",
         commands=("pip list | grep nccl", "pip uninstall -y " + " ".join(sorted(wheels))),

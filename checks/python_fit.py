@@ -13,8 +13,6 @@ from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, La
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion
 
-_LIST = "the list of Python packages"
-
 
 @check("gpu-arch-not-in-build", area="cuda")
 def pytorchs_cuda_knows_the_gpu(torch: TorchBuild, gpus: GpuNames, messages: Messages | Unknown) -> Iterator[Finding]:
@@ -138,8 +136,8 @@ def jaxs_parts_are_of_one_release(packages: PythonPackages) -> Iterator[Finding]
                 else f"jaxlib {lib} is newer than jax {apart[0][1]}, which JAX refuses",
                 detail="JAX then runs on the CPU, or stops at its import.",
                 evidence=(
-                    Evidence(source=_LIST, excerpt=f"jaxlib {lib}"),
-                    *(Evidence(source=_LIST, excerpt=f"{name} {version}") for name, version in apart),
+                    Evidence(source=packages.source, excerpt=f"jaxlib {lib}"),
+                    *(Evidence(source=packages.source, excerpt=f"{name} {version}") for name, version in apart),
                 ),
                 remedies=(
                     Remedy(
@@ -185,7 +183,7 @@ def the_cudnn_wheel_serves_who_failed(packages: PythonPackages, messages: Messag
             wrong = [one for one in found if wanted and not _new_enough(one, wanted)]
             if wanted and wrong:
                 named = f"{package} {packages.of(package)[0]}"
-                yield _other_cudnn(named, f"{wheel} {wrong[0]}", wanted, failed[0].evidence)
+                yield _other_cudnn(packages.source, named, f"{wheel} {wrong[0]}", wanted, failed[0].evidence)
                 return
 
 
@@ -198,7 +196,7 @@ def _new_enough(wheel: str, wanted: tuple[int, int]) -> bool:
     return not numbers or (numbers[0] == wanted[0] and numbers[:2] >= wanted)
 
 
-def _other_cudnn(package: str, wheel: str, wanted: tuple[int, int], said: Evidence) -> Finding:
+def _other_cudnn(source: str, package: str, wheel: str, wanted: tuple[int, int], said: Evidence) -> Finding:
     version = f"{wanted[0]}.{wanted[1]}" if wanted[1] else f"{wanted[0]}"
     return Finding(
         id="cudnn-mismatch",
@@ -208,8 +206,8 @@ def _other_cudnn(package: str, wheel: str, wanted: tuple[int, int], said: Eviden
         detail="cuDNN must be of the same major version and at least the minor version of the build. PyTorch pins the"
         " cuDNN wheel of its own build, so the two may not go together in one environment.",
         evidence=(
-            Evidence(source=_LIST, excerpt=package),
-            Evidence(source=_LIST, excerpt=wheel),
+            Evidence(source=source, excerpt=package),
+            Evidence(source=source, excerpt=wheel),
             said,
         ),
         remedies=(

@@ -1,4 +1,4 @@
-"""Python packages and the environment of PyTorch, where pip, conda or torch's collect_env were recorded."""
+"""Python packages and PyTorch's build: as pip, conda or torch's collect_env printed them, else as installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nvdiag.facts import reading
+from nvdiag.facts.frameworks import Frameworks
+from nvdiag.facts.python_environments import PythonEnvironments, normal_name
 from nvdiag.facts.reported import Reported
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.host import Host
@@ -16,23 +18,31 @@ from nvdiag.model.versions import CudaVersion
 
 _ROW = re.compile(r"^([A-Za-z][\w.-]{1,80})\s{1,80}(\d[\w.+!-]{0,80})", re.M)
 
+LISTED = "the list of Python packages"
+
 
 @dataclass(frozen=True, slots=True)
 class PythonPackages:
-    """Versions by package name in small letters with dashes; several where several environments were listed."""
+    """Versions by package name in small letters with dashes; several where several environments were listed.
+
+    `source` is a list that somebody brought, or the environment on this machine that this run is about.
+    """
 
     versions: Mapping[str, tuple[str, ...]]
+    source: str = LISTED
 
     @classmethod
-    def collect(cls, host: Host) -> PythonPackages:
+    def collect(cls, host: Host, environments: PythonEnvironments | Unknown) -> PythonPackages:
         try:
             listing = host.run("pip", "list").stdout if "pip list" in host.recorded("commands") else ""
         except Unknown:
             listing = ""
-        found = parse_packages(listing)
-        if not found:
-            raise NotApplicable("no list of Python packages was recorded")
-        return cls(found)
+        if found := parse_packages(listing):
+            return cls(found)
+        if isinstance(environments, Unknown):
+            raise NotApplicable("no Python environment and no list of Python packages is known")
+        chosen = environments.chosen
+        return cls({name: (version,) for name, version in chosen.versions.items()}, f"packages in {chosen.prefix}")
 
     def of(self, name: str) -> tuple[str, ...]:
         """The versions of one package, none where it is not in the list."""
@@ -47,9 +57,9 @@ def parse_packages(text: str) -> dict[str, tuple[str, ...]]:
     """Lines of NAME VERSION, as `pip list` and `conda list` print them."""
     found: dict[str, tuple[str, ...]] = {}
     for name, version in _ROW.findall(text):
-        known = found.setdefault(re.sub(r"[._]", "-", name.lower()), ())
+        known = found.setdefault(normal_name(name), ())
         if version not in known:
-            found[re.sub(r"[._]", "-", name.lower())] = (*known, version)
+            found[normal_name(name)] = (*known, version)
     return found
 
 
@@ -110,7 +120,8 @@ class TorchBuild:
     """PyTorch as it was built. `cuda` is the CUDA version of its build, None for a build without CUDA or an untold one.
 
     `cpu_only` is True where something says that the build has no CUDA. `nccl` is the NCCL that torch itself reports.
-    `source` is where that was read. NotApplicable where no text tells of PyTorch.
+    `source` is where that was read, `listed` whether in a list of packages that somebody brought. `python` is the
+    interpreter that imports it, None where only a text tells of it. NotApplicable where nothing does.
     """
 
     version: str
@@ -118,6 +129,8 @@ class TorchBuild:
     cpu_only: bool
     source: str
     nccl: str | None = None
+    listed: bool = False
+    python: str | None = None
 
     @classmethod
     def collect(
@@ -126,20 +139,21 @@ class TorchBuild:
         packages: PythonPackages | Unknown,
         environment: TorchEnvironment | Unknown,
         reported: Reported | Unknown,
+        frameworks: Frameworks | Unknown,
     ) -> TorchBuild:
         told = environment.get("PyTorch version") if isinstance(environment, TorchEnvironment) else None
         used = (
             environment.fields.get("CUDA used to build PyTorch") if isinstance(environment, TorchEnvironment) else None
         )
-        listed = packages.of("torch") if isinstance(packages, PythonPackages) else ()
+        listed = packages.of("torch") if isinstance(packages, PythonPackages) and packages.source == LISTED else ()
         conda = _of_conda(host)
         written = reported.values.get("torch") if isinstance(reported, Reported) else None
         version = told or next((one for one in listed if "+" in one), None) or next(iter(listed), None)
         version = version or (conda[0] if conda else written)
         if version is None:
-            raise NotApplicable("no text tells of PyTorch")
+            return _installed(frameworks)
         in_list = bool(listed or conda)
-        source = "torch's collect_env" if told else "the list of Python packages" if in_list else "the text's own words"
+        source = "torch's collect_env" if told else LISTED if in_list else "the text's own words"
         asked = _printed(host, "torch.version.cuda")
         number = re.search(r"\+cu(\d{2,3})(\d)\b", version)
         cuda = CudaVersion.or_none(f"{number[1]}.{number[2]}" if number else None)
@@ -151,7 +165,22 @@ class TorchBuild:
             cpu_only=cpu_only,
             source=source,
             nccl=_nccl(host),
+            listed=source == LISTED,
         )
+
+
+def _installed(frameworks: Frameworks | Unknown) -> TorchBuild:
+    """The PyTorch of the environment that this run is about."""
+    torch = frameworks.found.get("torch") if isinstance(frameworks, Frameworks) else None
+    if torch is None or isinstance(frameworks, Unknown):
+        raise NotApplicable("PyTorch is not installed here, and no text tells of it")
+    return TorchBuild(
+        version=torch.version,
+        cuda=torch.cuda.short if torch.cuda else None,
+        cpu_only=torch.cpu_only,
+        source=torch.source,
+        python=frameworks.environment.python,
+    )
 
 
 @dataclass(frozen=True, slots=True)

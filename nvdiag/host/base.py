@@ -230,6 +230,10 @@ class Host(ABC):
         """What takes a real ELF reader: `soname`, `exports` (count), `fwd_compatibility` (text of NVIDIA's note)."""
         return dict(self._get("elf", f"{path} dynamic"))
 
+    def elf_needs(self, path: str) -> dict[str, Json]:
+        """What the loader goes by: `soname`, `needed` (sonames in their order), `rpath`, `runpath`."""
+        return dict(self._get("elf", f"{path} needs"))
+
     def contents(self, kind: str, path: str) -> dict[str, Json]:
         """What a large binary file says, read by one of the readers of its kind: `kernel`, `initramfs`, `certificates`.
 

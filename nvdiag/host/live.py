@@ -328,5 +328,7 @@ def _stat(path: str) -> Json:
 def _elf(key: str) -> Json:
     from nvdiag.host import elf
 
-    path = key.removesuffix(" dynamic")
-    return elf.read_head(path) if path == key else elf.read_dynamic(path)
+    for suffix, read in ((" dynamic", elf.read_dynamic), (" needs", elf.read_needs)):
+        if key.endswith(suffix):
+            return read(key.removesuffix(suffix))
+    return elf.read_head(key)

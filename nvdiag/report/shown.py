@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.boot import NextBootKernel
+from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.holders import ModuleHolders
 from nvdiag.facts.kernel_log import KernelLog
@@ -17,6 +18,7 @@ from nvdiag.facts.modules import KernelModules, LoadedDriver, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
+from nvdiag.facts.python_environments import PythonEnvironments
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.smi_report import SmiReport
@@ -31,7 +33,7 @@ SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, LoadedDriver, VersionFile,
     NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
-    KernelLog, DriverHistory, ModuleHolders, UpdateGuards, RebootVerdict, WslSetup,
+    PythonEnvironments, Frameworks, KernelLog, DriverHistory, ModuleHolders, UpdateGuards, RebootVerdict, WslSetup,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

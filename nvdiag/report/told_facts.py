@@ -1,12 +1,14 @@
-"""Facts that come out of texts, for the JSON report: messages, nvidia-smi's words, packages, what to ask next."""
+"""Facts that texts and Python environments give, for the JSON report, and what to ask next."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from nvdiag.facts.frameworks import Framework, Frameworks
 from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.messages import Messages
+from nvdiag.facts.python_environments import PythonEnvironments
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.model.diagnosis import Diagnosis
@@ -19,10 +21,11 @@ Json = Any
 
 
 def told(facts: Mapping[type[object], object]) -> dict[str, Json]:
-    """The members of `facts` that texts give."""
+    """The members of `facts` that texts and Python environments give."""
     return {
         "nvidia_smi": _smi(fact(facts, SmiReport)),
-        "frameworks": _frameworks(fact(facts, TorchBuild)),
+        "frameworks": _frameworks(fact(facts, TorchBuild), fact(facts, Frameworks)),
+        "python_environments": _environments(fact(facts, PythonEnvironments)),
         "python_packages": _packages(fact(facts, PythonPackages)),
         "messages": _messages(fact(facts, Messages)),
         "xids": _xids(fact(facts, KernelLog)),
@@ -75,18 +78,43 @@ def _smi(smi: SmiReport | Unknown) -> Json:
     }
 
 
-def _frameworks(torch: TorchBuild | Unknown) -> Json:
-    if isinstance(torch, Unknown):
+def _frameworks(torch: TorchBuild | Unknown, installed: Frameworks | Unknown) -> Json:
+    if isinstance(torch, Unknown) and isinstance(installed, Unknown):
         return _why(torch)
-    return {
-        "torch": {
+    found = {} if isinstance(installed, Unknown) else {name: _framework(one) for name, one in installed.found.items()}
+    if isinstance(torch, TorchBuild):
+        found["torch"] = {
+            "architectures": [],
+            "builds": [],
+            **found.get("torch", {}),
             "version": torch.version,
             "cuda": torch.cuda.text if torch.cuda else None,
             "cpu_only": torch.cpu_only,
             "nccl": torch.nccl,
             "source": torch.source,
         }
+    return found
+
+
+def _framework(one: Framework) -> dict[str, Json]:
+    return {
+        "version": one.version,
+        "cuda": one.cuda.text if one.cuda else None,
+        "cpu_only": one.cpu_only,
+        "nccl": None,
+        "source": one.source,
+        "architectures": list(one.architectures),
+        "builds": [cuda.text for cuda in one.builds],
     }
+
+
+def _environments(environments: PythonEnvironments | Unknown) -> Json:
+    if isinstance(environments, Unknown):
+        return _why(environments)
+    return [
+        {"prefix": one.prefix, "python": one.python, "found_by": list(one.found_by), "folders": list(one.folders)}
+        for one in environments.found
+    ]
 
 
 def _packages(packages: PythonPackages | Unknown) -> Json:

@@ -139,6 +139,7 @@ def joined(*trees: Tree) -> Tree:
         whole = whole.but(
             files=dict(tree.files), links=dict(tree.links), nodes=dict(tree.nodes), modules=dict(tree.modules),
             images=dict(tree.images), refused=dict(tree.refused), libraries=dict(tree.libraries),
+            needs=dict(tree.needs),
             commands=dict(tree.commands), probes=dict(tree.probes), env=dict(tree.env),
             opens=dict(tree.opens), cached=(*whole.cached, *tree.cached), folders=(*whole.folders, *tree.folders),
         )  # fmt: skip

@@ -29,6 +29,8 @@ from nvdiag.probes import holders
 class Tree:
     """What is on a machine. `modules` are kernel module files with their .modinfo; `libraries` real ELF files.
 
+    `needs` has what the dynamic sections of libraries say: `needed`, `rpath`, `runpath`.
+
     `images` are files with real contents, kernel modules among them, which nvdiag's own readers read.
     """
 
@@ -38,6 +40,7 @@ class Tree:
     modules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     images: Mapping[str, bytes] = field(default_factory=dict)
     libraries: Mapping[str, int] = field(default_factory=dict)
+    needs: Mapping[str, Any] = field(default_factory=dict)
     cached: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     commands: Mapping[str, Any] = field(default_factory=dict)
@@ -183,11 +186,14 @@ class TreeHost(Host):
         return read_by(READERS[kind], real, self.tree.images[real])
 
     def _elf(self, key: str) -> Any:
-        path = self._real(key.removesuffix(" dynamic"))
+        path = self._real(key.removesuffix(" dynamic").removesuffix(" needs"))
         if path not in self.tree.libraries:
             return None
         if key.endswith(" dynamic"):
             return {"soname": posixpath.basename(path)}
+        if key.endswith(" needs"):
+            soname = posixpath.basename(path)
+            return {"soname": soname, "needed": [], "rpath": "", "runpath": "", **self.tree.needs.get(path, {})}
         machine = {"x86_64": "x86-64", "aarch64": "aarch64"}[self.tree.machine]
         return {"class": 64, "machine": machine, "size": self.tree.libraries[path]}
 
