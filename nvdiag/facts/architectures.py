@@ -60,7 +60,10 @@ class GpuCapability:
 
 @dataclass(frozen=True, slots=True)
 class GpuCapabilities:
-    """The GPUs here, by NVML's word, else by their names, else by their PCI ids. Unknown where none of it tells."""
+    """The GPUs here, by NVML's word, else by their names, else by their PCI ids. Unknown where none of it tells.
+
+    NotApplicable where there is no GPU.
+    """
 
     gpus: tuple[GpuCapability, ...]
 
@@ -69,6 +72,8 @@ class GpuCapabilities:
         cls, nvml: NvmlAnswer | Unknown, names: GpuNames | Unknown, bus: GpusOnBus | Unknown
     ) -> GpuCapabilities:
         found = _by_nvml(nvml) or _by_name(names) or _by_id(bus)
+        if not found and isinstance(bus, NotApplicable):
+            raise bus
         if not found:
             raise Unknown("neither NVML nor a name nor a PCI id tells the GPUs' compute capabilities")
         return cls(tuple(found))

@@ -141,3 +141,15 @@ def test_a_message_and_a_toolkit_in_one_text_give_the_toolkit_as_the_remedy() ->
     finding = first(pasted(text))
     assert finding.id == "nvcc-arch-unsupported"
     assert any("/usr/local/cuda-12.8" in command for remedy in finding.remedies for command in remedy.commands)
+
+
+def test_a_build_machine_without_a_gpu_leaves_no_question_open() -> None:
+    tree = machines.ubuntu_dkms(None, None, None, gpus=()).but(
+        files={
+            "/usr/local/cuda-12.4/version.json": '{"cuda_nvcc": {"version": "12.4.131"}}',
+            "/usr/local/cuda-12.4/bin/nvcc": "",
+        },
+        env={"PATH": "/usr/bin", "CUDA_HOME": "/usr/local/cuda-12.4"},
+    )
+    status, reason = outcome(tree, "the_toolkit_that_is_meant_knows_the_gpus")
+    assert (status, reason) == (Status.SKIPPED, "no NVIDIA GPU is on the PCI bus")
