@@ -145,7 +145,7 @@ def a_running_container_keeps_its_devices(messages: Messages, surroundings: Surr
         detail="systemd wrote the device rules of the container's cgroup anew, at a daemon-reload or an update of a"
         " package, and does not know the GPUs that the toolkit had allowed behind its back. On a host and not in a"
         " container, the kernel log says why.",
-        remedies=(_RESTART, _KEEP, _CGROUPFS),
+        remedies=(_RESTART, KEEP, CGROUPFS),
         explains=frozenset({"no-cuda-device", "gpu-init-failed"}),
         layers=(Layer.NVML,),
         beside=_said.evidence((*beside, *inside)),
@@ -159,7 +159,7 @@ _RESTART = Remedy(
     prediction="it has its GPUs again, until the next daemon-reload",
 )
 
-_KEEP = Remedy(
+KEEP = Remedy(
     summary="start it so that the engine itself, and so systemd, knows the devices: by CDI",
     commands=(
         "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
@@ -171,7 +171,7 @@ _KEEP = Remedy(
     " sudo nvidia-ctk system create-dev-char-symlinks --create-all",
 )
 
-_CGROUPFS = Remedy(
+CGROUPFS = Remedy(
     summary='or let Docker manage cgroups itself: "exec-opts": ["native.cgroupdriver=cgroupfs"] in'
     " /etc/docker/daemon.json",
     commands=("docker info | grep -i cgroup", "sudo systemctl restart docker"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nvdiag.checks import _container_ways
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
+from nvdiag.facts.container_view import ContainerStart, GivenGpus
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.modules import DriverHere, KernelModules, LoadedDriver
 from nvdiag.facts.nodes import MODPROBE_HELPER, DeviceNodes, NodeAccess
@@ -27,8 +29,13 @@ def device_nodes_exist(
     nodes: DeviceNodes,
     gpus: PciGpus,
     surroundings: Surroundings,
+    given: GivenGpus | Unknown,
+    start: ContainerStart | Unknown,
+    libraries: DriverLibraries | Unknown,
 ) -> Iterator[Finding]:
     """/dev/nvidiactl, a node for each GPU and /dev/nvidia-uvm exist where their modules are loaded."""
+    if isinstance(given, GivenGpus) and given.nothing:
+        raise NotApplicable("this container was given no GPU, and nothing in it asks for one")
     missing = [] if "/dev/nvidiactl" in nodes.nodes else ["/dev/nvidiactl"]
     some = bool(surroundings.container and nodes.gpus)  # a container sees the host's whole bus, and gets what it asked
     if len(nodes.gpus) < len(gpus.by_nvidia) and not some:
@@ -36,7 +43,7 @@ def device_nodes_exist(
         missing.append(
             "/dev/nvidia0" if len(gpus.by_nvidia) == 1 else f"{short} of the {len(gpus.by_nvidia)} /dev/nvidiaN"
         )
-    if "nvidia_uvm" in modules.others and "/dev/nvidia-uvm" not in nodes.nodes:
+    if "nvidia_uvm" in modules.others and "/dev/nvidia-uvm" not in nodes.nodes and _wants_uvm(surroundings, libraries):
         missing.append("/dev/nvidia-uvm")
     if not missing:
         return
@@ -46,8 +53,14 @@ def device_nodes_exist(
     )
     title = f"{listed(missing)} {'do' if len(missing) > 1 else 'does'} not exist, though the module is loaded"
     if surroundings.container:
-        detail = "This container was started without its GPUs, or has lost them."
-        yield _missing(Severity.ERROR, title, detail, evidence, _restart(surroundings))
+        none = isinstance(start, ContainerStart) and start.visible == "none"
+        detail = (
+            "NVIDIA_VISIBLE_DEVICES is none, which brings the driver's libraries and no GPU."
+            if none
+            else "This container was started without its GPUs, or has lost them."
+        )
+        again = () if none else (_container_ways.restart(surroundings),)
+        yield _missing(Severity.ERROR, title, detail, evidence, *again, *_container_ways.start(surroundings))
     elif nodes.made_on_use:
         detail = f"{MODPROBE_HELPER} is setuid root and makes them on a program's first use, so this may be well."
         yield _missing(Severity.INFO, title, detail, evidence, _MAKE_NODES)
@@ -56,7 +69,12 @@ def device_nodes_exist(
         yield _missing(Severity.ERROR, title, detail, evidence, _MAKE_NODES)
 
 
-def _missing(severity: Severity, title: str, detail: str, evidence: tuple[Evidence, ...], remedy: Remedy) -> Finding:
+def _wants_uvm(surroundings: Surroundings, libraries: DriverLibraries | Unknown) -> bool:
+    """A container for the capability utility alone gets neither libcuda nor this node (nvc_mount.c)."""
+    return not surroundings.container or isinstance(libraries, Unknown) or libraries.libcuda.taken is not None
+
+
+def _missing(severity: Severity, title: str, detail: str, evidence: tuple[Evidence, ...], *ways: Remedy) -> Finding:
     return Finding(
         id="device-nodes-missing",
         severity=severity,
@@ -64,7 +82,7 @@ def _missing(severity: Severity, title: str, detail: str, evidence: tuple[Eviden
         title=title,
         detail=detail,
         evidence=evidence,
-        remedies=(remedy,),
+        remedies=ways,
         explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(Layer.GPU,),
     )
@@ -84,10 +102,12 @@ def this_user_may_open_the_nodes(
     access: NodeAccess, nodes: DeviceNodes, surroundings: Surroundings
 ) -> Iterator[Finding]:
     """This user may open the device nodes."""
-    refused = {path: error for path, error in access.opens.items() if error in ("EACCES", "EPERM")}
+    refused = refused_nodes(access)
     if not refused:
         return
     by_mode = "EACCES" in refused.values()
+    if not by_mode and surroundings.container:
+        raise NotApplicable("in a container the engine allows the devices, which container-devices-revoked is about")
     yield Finding(
         id="device-nodes-forbidden",
         severity=Severity.ERROR,
@@ -97,16 +117,30 @@ def this_user_may_open_the_nodes(
         detail=(
             "The nodes' mode and owner forbid it."
             if by_mode
-            else "The mode is not the reason: the device cgroup of this container or job does not allow the device."
+            else "The mode is not the reason: the device cgroup of this job does not allow the device."
         ),
         evidence=tuple(
             Evidence(source=f"open {path}", excerpt=f"{error}{_owner(nodes, path)}")
             for path, error in sorted(refused.items())
         ),
-        remedies=_let_in(nodes, refused, surroundings) if by_mode else (_ask_for_devices(surroundings),),
+        remedies=_let_in(nodes, refused) if by_mode else (_ASK_FOR_DEVICES,),
         explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(Layer.GPU,),
     )
+
+
+def refused_nodes(access: NodeAccess) -> dict[str, str]:
+    """The nodes that this user may not open, with the errors.
+
+    Where nvidiactl and at least one GPU open, a device cgroup that refuses others (EPERM) keeps them for other jobs.
+    """
+    gpus = {path: error for path, error in access.opens.items() if path.removeprefix("/dev/nvidia").isdigit()}
+    share = access.opens.get("/dev/nvidiactl") == "ok" and "ok" in gpus.values()
+    return {
+        path: error
+        for path, error in access.opens.items()
+        if error == "EACCES" or (error == "EPERM" and not (share and path in gpus))
+    }
 
 
 def _owner(nodes: DeviceNodes, path: str) -> str:
@@ -114,7 +148,7 @@ def _owner(nodes: DeviceNodes, path: str) -> str:
     return f" ({stat.mode}, owner {stat.uid}, group {stat.gid})" if stat else ""
 
 
-def _let_in(nodes: DeviceNodes, refused: dict[str, str], surroundings: Surroundings) -> tuple[Remedy, ...]:
+def _let_in(nodes: DeviceNodes, refused: dict[str, str]) -> tuple[Remedy, ...]:
     group = next((stat.gid for path in refused if (stat := nodes.nodes.get(path)) and stat.mode[4:6] == "rw"), None)
     if group:
         return (
@@ -139,23 +173,11 @@ def _let_in(nodes: DeviceNodes, refused: dict[str, str], surroundings: Surroundi
     )
 
 
-def _restart(surroundings: Surroundings) -> Remedy:
-    known = surroundings.container in ("docker", "podman")
-    return Remedy(
-        summary="restart the container with its GPUs; a running one does not get them back",
-        commands=(f"{surroundings.container} restart CONTAINER",) if known else (),
-        prediction="the engine gives and allows the devices when the container starts",
-    )
-
-
-def _ask_for_devices(surroundings: Surroundings) -> Remedy:
-    if surroundings.container:
-        return _restart(surroundings)
-    return Remedy(
-        summary="ask the scheduler for a GPU: the job's device cgroup allows none",
-        commands=("srun --gpus=1 --pty nvdiag",),
-        prediction="inside an allocation with a GPU the device opens",
-    )
+_ASK_FOR_DEVICES = Remedy(
+    summary="ask the scheduler for a GPU: the job's device cgroup allows none",
+    commands=("srun --gpus=1 --pty nvdiag",),
+    prediction="inside an allocation with a GPU the device opens",
+)
 
 
 @check("gpu-init-failed")
@@ -236,7 +258,7 @@ def _releases_differ(driver: DriverHere, libraries: DriverLibraries | Unknown, n
 
 
 def _forbidden(access: NodeAccess | Unknown) -> bool:
-    return isinstance(access, NodeAccess) and bool({"EACCES", "EPERM"} & set(access.opens.values()))
+    return isinstance(access, NodeAccess) and bool(refused_nodes(access))
 
 
 def _silent_driver(driver: DriverHere, nvml: NvmlAnswer, access: NodeAccess | Unknown) -> Finding:

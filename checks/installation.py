@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _reboot_remedies, _remedies, _since
+from nvdiag.checks import _container_ways, _evidence, _reboot_remedies, _remedies, _since
 from nvdiag.checks.bound_gpus import of_gpu, on_purpose
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.boot import InstalledKernels
+from nvdiag.facts.container_view import GivenGpus
 from nvdiag.facts.disk_reasons import DiskReasons
 from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, Kind
@@ -40,31 +41,31 @@ _WITHOUT_DRIVER = frozenset(
 
 @check("no-nvidia-gpu", area="driver")
 def a_gpu_is_there(
-    gpus: PciGpus | Unknown, surroundings: Surroundings, nvml: NvmlAnswer | Unknown
+    gpus: PciGpus | Unknown, surroundings: Surroundings, nvml: NvmlAnswer | Unknown, given: GivenGpus | Unknown
 ) -> Iterator[Finding]:
     """An NVIDIA GPU is on the PCI bus, or the driver shows one (WSL, Tegra, sandboxes)."""
-    if isinstance(gpus, PciGpus) and gpus.gpus:
+    kept = isinstance(given, GivenGpus) and given.nothing
+    if isinstance(gpus, PciGpus) and gpus.gpus and not kept:
         return
     counted = nvml.count if isinstance(nvml, NvmlAnswer) and nvml.init == 0 else None
     if counted:
         return
     if counted is None and (surroundings.wsl or surroundings.tegra):
         raise NotApplicable("under WSL and on Tegra the GPU is not on a PCI bus that this system sees")
+    if counted is None and surroundings.sandbox and isinstance(given, GivenGpus) and given.given:
+        raise NotApplicable("this sandbox was given nodes or libraries of a GPU, and shows no PCI bus")
     if counted is None and isinstance(gpus, Unknown):
         raise gpus
-    where = (
-        surroundings.container
-        or surroundings.sandbox
-        or ("WSL" if surroundings.wsl else None)
-        or surroundings.virtual_machine
-    )
+    where = surroundings.described
     yield Finding(
         id="no-nvidia-gpu",
         severity=Severity.ERROR,
         confidence=Confidence.CERTAIN,
-        title="no NVIDIA GPU is visible on this machine",
+        title="no NVIDIA GPU was given to this container, though its host has one"
+        if isinstance(gpus, PciGpus) and gpus.gpus
+        else "no NVIDIA GPU is visible on this machine",
         detail=(
-            f"This is {_a(where)}: it sees only what it was given."
+            f"This is {where}: it has only what it was given."
             if where
             else "The PCI bus shows none: no card, or one switched off, badly seated or disabled in the firmware."
             if isinstance(gpus, PciGpus)
@@ -82,37 +83,16 @@ def a_gpu_is_there(
 
 
 def _no_gpu_on(gpus: PciGpus | Unknown, surroundings: Surroundings) -> Iterator[Evidence]:
-    if isinstance(gpus, PciGpus) and not (surroundings.wsl or surroundings.tegra):
+    if isinstance(gpus, PciGpus) and gpus.gpus:
+        yield Evidence(source="/dev", excerpt="no nvidia node")
+        yield of_gpu(gpus.gpus[0])
+    elif isinstance(gpus, PciGpus) and not (surroundings.wsl or surroundings.tegra):
         yield Evidence(source=DEVICES, excerpt="no device of vendor 10de and class 0300 or 0302")
 
 
-def _a(where: str) -> str:
-    return {
-        "docker": "a Docker container", "podman": "a Podman container", "kubernetes": "a Kubernetes pod",
-        "gvisor": "a gVisor sandbox",
-    }.get(where, f"a system inside {where}")  # fmt: skip
-
-
 def _find_a_gpu(surroundings: Surroundings) -> tuple[Remedy, ...]:
-    if surroundings.container in ("docker", "podman"):
-        device = "--gpus all" if surroundings.container == "docker" else "--device nvidia.com/gpu=all"
-        return (
-            Remedy(
-                summary="start the container with its GPUs, on a host that has one",
-                commands=(f"{surroundings.container} run {device} IMAGE nvidia-smi",),
-                prediction="if the host's own nvidia-smi fails, run nvdiag there",
-            ),
-        )
-    if surroundings.container == "kubernetes":
-        return (
-            Remedy(
-                summary="ask for a GPU in the pod's limits",
-                commands=(
-                    "kubectl get nodes -o custom-columns=NAME:.metadata.name,GPU:.status.allocatable.nvidia\\.com/gpu",
-                ),
-                prediction="with nvidia.com/gpu: 1 under resources.limits the pod runs on a node that has one",
-            ),
-        )
+    if surroundings.container:
+        return _container_ways.start(surroundings)
     if surroundings.wsl:
         return (
             Remedy(
@@ -120,7 +100,7 @@ def _find_a_gpu(surroundings: Surroundings) -> tuple[Remedy, ...]:
                 commands=("nvidia-smi", "wsl --update", "wsl --shutdown"),
             ),
         )
-    if surroundings.virtual_machine or surroundings.container or surroundings.sandbox:
+    if surroundings.virtual_machine or surroundings.sandbox:
         return (Remedy(summary="give this system a GPU (passthrough, vGPU, or an instance type with one)"),)
     return (
         Remedy(

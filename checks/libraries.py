@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from nvdiag.checks import _evidence, _remedies
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
-from nvdiag.facts.libraries import NOT_ON_PATH, CompatNote, DriverLibraries, Kind, LibraryChoice, LibraryCopy
+from nvdiag.facts.cuda_compat import CudaCompat
+from nvdiag.facts.libraries import NOT_ON_PATH, DriverLibraries, Kind, LibraryChoice, LibraryCopy
 from nvdiag.facts.modules import DriverHere, LoadedDriver
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.smi_report import SmiReport
@@ -162,27 +163,29 @@ def libcuda_is_of_the_modules_release(
     loaded: LoadedDriver,
     libraries: DriverLibraries,
     nvml: NvmlAnswer | Unknown,
-    note: CompatNote | Unknown,
+    compat: CudaCompat | Unknown,
     smi: SmiReport | Unknown,
 ) -> Iterator[Finding]:
     """The libcuda that a program gets is of the loaded module's release, or made for it (cuda-compat)."""
     copy = libraries.libcuda.taken
-    if copy is None or copy.release is None:
+    if copy is None or copy.release is None or copy.kind in (Kind.EMPTY, Kind.DAMAGED):
         raise NotApplicable("the loader takes no libcuda that names its release")
     if copy.release == loaded.release:
         return
-    if copy.kind is Kind.COMPAT and isinstance(note, CompatNote) and loaded.release.branch in note.branches:
+    if isinstance(compat, CudaCompat) and loaded.release.branch in (compat.branches or ()):
         return
     management = user_space_release(libraries, nvml, smi)
     if management is not None and management != loaded.release:
         raise NotApplicable("libnvidia-ml is not the module's release either, so the whole set is in question")
-    yield _foreign_libcuda(loaded, copy, libraries, note)
+    yield _foreign_libcuda(loaded, copy, libraries, compat)
 
 
 def _foreign_libcuda(
-    loaded: LoadedDriver, copy: LibraryCopy, libraries: DriverLibraries, note: CompatNote | Unknown
+    loaded: LoadedDriver, copy: LibraryCopy, libraries: DriverLibraries, compat: CudaCompat | Unknown
 ) -> Finding:
-    unsure = copy.kind is Kind.COMPAT and not isinstance(note, CompatNote)
+    # A compat library of an older branch than the driver's is not supported, whatever it says of itself.
+    newer = copy.release is not None and copy.release.branch > loaded.release.branch
+    why = compat.why_no_note if isinstance(compat, CudaCompat) and newer else None
     right = [other for other in libraries.libcuda.copies if other.release == loaded.release]
     if copy.found_by == "LD_LIBRARY_PATH":
         folder = copy.path.rpartition("/")[0]
@@ -201,17 +204,18 @@ def _foreign_libcuda(
     return Finding(
         id="libcuda-mismatch",
         severity=Severity.ERROR,
-        confidence=Confidence.POSSIBLE if unsure else Confidence.CERTAIN,
+        confidence=Confidence.POSSIBLE if why else Confidence.CERTAIN,
         title=f"programs get libcuda {copy.release}, but the loaded kernel module is {loaded.release}",
         detail="CUDA then fails, mostly with error 803 (system driver mismatch), though nvidia-smi works."
         + (
-            f" It is a cuda-compat library, which some base branches allow; here that is not known: {note}."
-            if unsure
+            f" It is a cuda-compat library, which some base branches allow; here that is not known: {why}."
+            if why
             else ""
         ),
         evidence=(
             _evidence.of_library(copy),
             Evidence(source=loaded.source, excerpt=loaded.release.text),
+            *(compat.chosen_by if isinstance(compat, CudaCompat) else ()),
             *(_evidence.of_library(other) for other in right[:1]),
         ),
         remedies=(remedy,),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nvdiag.checks import _evidence, _said
 from nvdiag.engine import check
-from nvdiag.facts.host_files import ReplacedOnHost
+from nvdiag.facts.container_view import ContainerLibraries
 from nvdiag.facts.kept_packages import installed_release
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.messages import Messages
@@ -53,12 +53,13 @@ def no_module_asks_for_firmware_that_an_upgrade_took_away(
 
 @check("driver-library-mismatch", area="driver")
 def the_host_still_has_the_libraries_of_this_container(
-    replaced: ReplacedOnHost, surroundings: Surroundings
+    origins: ContainerLibraries, surroundings: Surroundings, loaded: LoadedDriver
 ) -> Iterator[Finding]:
     """The libraries that a container was given are still those of its host."""
-    if not replaced.paths:
-        return
-    names = listed([path.rpartition("/")[2] for path in replaced.paths])
+    gone = [one for one in origins.replaced if one.release == loaded.release]
+    if not gone:
+        return  # those of another release than the module have failed already: container-library-mismatch
+    names = listed([one.point.rpartition("/")[2] for one in gone])
     yield Finding(
         id="driver-library-mismatch",
         subject="host",
@@ -67,7 +68,7 @@ def the_host_still_has_the_libraries_of_this_container(
         title=f"it works now and breaks at the next start: the host has replaced {names}, which are still in use here",
         detail="The host's driver was upgraded under the running container. What is started anew, this container too,"
         " gets the new libraries; with the old module still loaded there, they do not fit.",
-        evidence=(*replaced.evidence[:3], *surroundings.evidence[:1]),
+        evidence=(*(one.evidence for one in gone[:3]), *surroundings.evidence[:1]),
         remedies=(
             Remedy(
                 summary="before this container is stopped, look at the host",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nvdiag.checks import _container_ways
 from nvdiag.checks.node_messages import LOAD_UVM, RELOAD_UVM
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
@@ -20,6 +21,14 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 
 _UNKNOWN = 999
 """CUDA_ERROR_UNKNOWN of cuda.h."""
+
+
+_FOLLOWS = frozenset(
+    {
+        "gpu-init-failed", "no-cuda-device", "device-nodes-missing", "uvm-not-loaded", "container-devices-revoked",
+        "container-cgroup-forbidden",
+    }
+)  # fmt: skip
 
 
 @check("device-nodes-stale", area="device")
@@ -47,17 +56,14 @@ def nodes_have_the_modules_numbers(
                 Evidence(source=DEVICES, excerpt=f"{wanted[0]} {path.removeprefix('/dev/')}"),
             ),
             remedies=(_anew(path, surroundings),),
-            explains=frozenset({"gpu-init-failed", "no-cuda-device", "device-nodes-missing", "uvm-not-loaded"}),
+            explains=_FOLLOWS,
             layers=(Layer.GPU,),
         )
 
 
 def _anew(path: str, surroundings: Surroundings) -> Remedy:
     if surroundings.container:
-        return Remedy(
-            summary="start the container again with its GPUs: it keeps the nodes of the time when it was started",
-            risk=Risk.DISRUPTIVE,
-        )
+        return _container_ways.restart(surroundings)
     return Remedy(
         summary="remove the node and have it made anew",
         commands=(f"sudo rm {path}", "sudo nvidia-modprobe -c 255 -c 0", "sudo nvidia-modprobe -u -c 0"),

@@ -6,7 +6,6 @@ of another machine or ELF class is passed over, as the loader does.
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from enum import Enum
 
 from nvdiag.facts import reading
 from nvdiag.host import Absent, Host, Refused
-from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
+from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import DriverRelease
 
 NVML = "libnvidia-ml.so.1"
@@ -105,38 +104,6 @@ class DriverLibraries:
     @property
     def taken(self) -> tuple[LibraryCopy, ...]:
         return tuple(choice.taken for choice in (self.nvml, self.libcuda) if choice.taken is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class CompatNote:
-    """What the taken cuda-compat libcuda says of itself in its ELF note: the driver branches that it runs on.
-
-    The note `.note.cuda.fwd_compatibility` is a JSON text; NVIDIA's container toolkit decides by its driver list.
-    NotApplicable where the loader takes no cuda-compat library; Unknown where the library has no readable note.
-    """
-
-    branches: tuple[int, ...]
-
-    @classmethod
-    def collect(cls, host: Host, libraries: DriverLibraries) -> CompatNote:
-        copy = libraries.libcuda.taken
-        if copy is None or copy.kind is not Kind.COMPAT:
-            raise NotApplicable("the loader takes no cuda-compat library")
-        try:
-            return cls(parse_compat_note(str(host.elf_dynamic(copy.file).get("fwd_compatibility", ""))))
-        except ParseError as error:
-            raise Unknown(f"{copy.file}: {error}") from error
-
-
-def parse_compat_note(text: str) -> tuple[int, ...]:
-    """The driver branches in a note's JSON, under a key that is called driver in whatever case. ParseError."""
-    start = text.find("{")
-    try:
-        document = json.loads(text[start:] if start >= 0 else text)
-        drivers = next(value for key, value in document.items() if "driver" in key.lower())
-        return tuple(int(str(branch).partition(".")[0]) for branch in drivers)
-    except (ValueError, TypeError, AttributeError, StopIteration, RecursionError) as error:
-        raise ParseError("no note of forward compatibility in it") from error
 
 
 @dataclass(frozen=True, slots=True)

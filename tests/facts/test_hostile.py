@@ -19,6 +19,7 @@ from nvdiag.facts import (
     answers,
     boot_entries,
     boot_grub,
+    cuda_compat,
     kernel_log,
     libraries,
     modules,
@@ -59,7 +60,7 @@ PARSERS: tuple[tuple[Callable[[str], object], tuple[str, ...]], ...] = (
     (lambda text: boot_grub.picked(MENU.entries, text), ("1>0", "Ubuntu", "gnulinux>a>>b")),
     (libraries.parse_ldconfig, (LDCONFIG,)),
     (libraries.release_in, ("/usr/lib/libcuda.so.570.172.08", "libcuda.so.1")),
-    (libraries.parse_compat_note, (NOTE,)),
+    (cuda_compat.parse_compat_note, (NOTE,)),
     (toolkits.parse_version_json, ('{"cuda": {"version": "13.0.2"}, "cuda_nvcc": {"version": "13.0.88"}}',)),
     (toolkits.parse_version_txt, ("CUDA Version 10.2.89\n",)),
     (toolkits.parse_nvcc, ()),
@@ -97,7 +98,7 @@ def test_section_of_any_bytes_is_read(data: bytes) -> None:
 @QUICK
 @given(any_json())
 def test_json_in_place_of_a_toolkits_version_or_a_note_is_a_parse_error_or_read(value: Any) -> None:
-    for parse in (toolkits.parse_version_json, libraries.parse_compat_note):
+    for parse in (toolkits.parse_version_json, cuda_compat.parse_compat_note):
         with contextlib.suppress(ParseError):
             parse(json.dumps(value))
 

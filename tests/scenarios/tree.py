@@ -194,6 +194,8 @@ class TreeHost(Host):
         if key.endswith(" needs"):
             soname = posixpath.basename(path)
             return {"soname": soname, "needed": [], "rpath": "", "runpath": "", **self.tree.needs.get(path, {})}
+        if self.tree.libraries[path] == 0:
+            return {"error": "empty"}
         machine = {"x86_64": "x86-64", "aarch64": "aarch64"}[self.tree.machine]
         return {"class": 64, "machine": machine, "size": self.tree.libraries[path]}
 
