@@ -109,7 +109,7 @@ def _newer_toolkit(kind: str, version: int) -> Remedy:
     from nvdiag.knowledge.host_compilers import first_that_takes, hosts
 
     row = first_that_takes(kind, version)
-    which = f"CUDA {row.cuda} or newer ({row.source[0]})" if row else f"one newer than CUDA {hosts()[-1].cuda}"
+    which = f"CUDA {row.cuda} or newer" if row else f"one newer than CUDA {hosts()[-1].cuda}"
     return Remedy(
         summary=f"or build with a toolkit that takes {kind} {version}: {which}",
         prediction="several toolkits live side by side; the driver must support the CUDA version of this one",

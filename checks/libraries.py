@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _remedies
+from nvdiag.checks import _evidence, _library_ways, _remedies
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
-from nvdiag.facts.cuda_compat import CudaCompat
+from nvdiag.facts.cuda_compat import FORWARD_COMPATIBILITY_REFUSED, CudaCompat
 from nvdiag.facts.libraries import NOT_ON_PATH, DriverLibraries, Kind, LibraryChoice, LibraryCopy
 from nvdiag.facts.modules import DriverHere, LoadedDriver
 from nvdiag.facts.packages import DriverPackages
+from nvdiag.facts.python_packages import LibraryPath
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import Distribution
@@ -104,16 +105,17 @@ def libcuda_is_found_by_the_loader(
 
 
 @check("nvml-stub-loaded")
-def nvml_is_not_a_stub(driver: DriverHere, libraries: DriverLibraries, nvml: NvmlAnswer | Unknown) -> Iterator[Finding]:
+def nvml_is_not_a_stub(driver: DriverHere, libraries: DriverLibraries, path: LibraryPath) -> Iterator[Finding]:
     """The libnvidia-ml that a program gets is the driver's, not the toolkit's link-time stub."""
     copy = libraries.nvml.taken
     if copy is not None and copy.kind is Kind.STUB:
-        yield _stub("nvml-stub-loaded", copy, libraries.nvml, Layer.NVML, "NVML and nvidia-smi cannot work with it")
+        effect = "NVML and nvidia-smi cannot work with it"
+        yield _stub("nvml-stub-loaded", copy, libraries.nvml, Layer.NVML, effect, path)
 
 
 @check("libcuda-stub-loaded")
 def libcuda_is_not_a_stub(
-    driver: DriverHere | Unknown, libraries: DriverLibraries, cuda: CudaAnswer | Unknown
+    driver: DriverHere | Unknown, libraries: DriverLibraries, path: LibraryPath
 ) -> Iterator[Finding]:
     """The libcuda that a program gets is the driver's, not the toolkit's link-time stub."""
     copy = libraries.libcuda.taken
@@ -122,29 +124,14 @@ def libcuda_is_not_a_stub(
     if isinstance(driver, NotApplicable):
         raise driver
     if copy is not None and copy.kind is Kind.STUB:
-        yield _stub("libcuda-stub-loaded", copy, libraries.libcuda, Layer.LIBCUDA, "CUDA programs fail with error 34")
+        effect = "CUDA programs fail with error 34"
+        yield _stub("libcuda-stub-loaded", copy, libraries.libcuda, Layer.LIBCUDA, effect, path)
 
 
-def _stub(identifier: str, copy: LibraryCopy, choice: LibraryChoice, layer: Layer, effect: str) -> Finding:
+def _stub(
+    identifier: str, copy: LibraryCopy, choice: LibraryChoice, layer: Layer, effect: str, path: LibraryPath
+) -> Finding:
     real = [other for other in choice.copies if other.kind is Kind.DRIVER]
-    folder = copy.path.rpartition("/")[0]
-    if copy.found_by == "LD_LIBRARY_PATH":
-        remedy = Remedy(
-            summary=f"take {folder} out of LD_LIBRARY_PATH: stubs are for the linker, never for running",
-            commands=("echo $LD_LIBRARY_PATH",),
-            prediction=f"the loader then takes {real[0].path}"
-            if real
-            else "no driver's own copy was found to take its place",
-        )
-    else:
-        remedy = Remedy(
-            summary=f"take {folder} out of the loader's configuration: stubs are for the linker, never for running",
-            commands=(f"grep -rlF -e {shlex.quote(folder)} /etc/ld.so.conf /etc/ld.so.conf.d", "sudo ldconfig"),
-            needs_root=True,
-            prediction=f"the loader then takes {real[0].path}"
-            if real
-            else "no driver's own copy was found to take its place",
-        )
     return Finding(
         id=identifier,
         severity=Severity.ERROR,
@@ -152,7 +139,9 @@ def _stub(identifier: str, copy: LibraryCopy, choice: LibraryChoice, layer: Laye
         title=f"programs get the toolkit's stub of {copy.soname}, not the driver's library",
         detail=f"A stub has no driver behind it: {effect}.",
         evidence=(_evidence.of_library(copy), *(_evidence.of_library(other) for other in real[:1])),
-        remedies=(remedy,),
+        remedies=_library_ways.without(
+            copy, path, real[0] if real else None, "stubs are for the linker, never for running"
+        ),
         explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(layer,),
     )
@@ -163,8 +152,10 @@ def libcuda_is_of_the_modules_release(
     loaded: LoadedDriver,
     libraries: DriverLibraries,
     nvml: NvmlAnswer | Unknown,
+    cuda: CudaAnswer | Unknown,
     compat: CudaCompat | Unknown,
     smi: SmiReport | Unknown,
+    path: LibraryPath,
 ) -> Iterator[Finding]:
     """The libcuda that a program gets is of the loaded module's release, or made for it (cuda-compat)."""
     copy = libraries.libcuda.taken
@@ -172,53 +163,53 @@ def libcuda_is_of_the_modules_release(
         raise NotApplicable("the loader takes no libcuda that names its release")
     if copy.release == loaded.release:
         return
-    if isinstance(compat, CudaCompat) and loaded.release.branch in (compat.branches or ()):
-        return
+    if isinstance(compat, CudaCompat):
+        if compat.covers or compat.works(cuda):
+            return
+        if isinstance(cuda, CudaAnswer) and cuda.init == FORWARD_COMPATIBILITY_REFUSED:
+            raise NotApplicable(
+                "CUDA says that this GPU cannot use cuda-compat: cuda-compat-unsupported speaks of that"
+            )
     management = user_space_release(libraries, nvml, smi)
     if management is not None and management != loaded.release:
         raise NotApplicable("libnvidia-ml is not the module's release either, so the whole set is in question")
-    yield _foreign_libcuda(loaded, copy, libraries, compat)
+    yield _foreign_libcuda(loaded, copy, libraries, compat, path)
 
 
 def _foreign_libcuda(
-    loaded: LoadedDriver, copy: LibraryCopy, libraries: DriverLibraries, compat: CudaCompat | Unknown
+    loaded: LoadedDriver,
+    copy: LibraryCopy,
+    libraries: DriverLibraries,
+    compat: CudaCompat | Unknown,
+    path: LibraryPath,
 ) -> Finding:
-    # A compat library of an older branch than the driver's is not supported, whatever it says of itself.
-    newer = copy.release is not None and copy.release.branch > loaded.release.branch
-    why = compat.why_no_note if isinstance(compat, CudaCompat) and newer else None
+    known = compat if isinstance(compat, CudaCompat) else None
+    unsure = known is not None and known.covers is None
     right = [other for other in libraries.libcuda.copies if other.release == loaded.release]
-    if copy.found_by == "LD_LIBRARY_PATH":
-        folder = copy.path.rpartition("/")[0]
-        remedy = Remedy(
-            summary=f"take {folder} out of LD_LIBRARY_PATH, or remove the copied library there",
-            commands=("echo $LD_LIBRARY_PATH",),
-            prediction=f"the loader then takes {right[0].path}, which is {loaded.release}" if right else "",
-        )
-    else:
-        remedy = Remedy(
-            summary="remove the libcuda that does not belong to the loaded driver, then refresh the loader's cache",
-            commands=("ldconfig -p | grep libcuda.so.1", "sudo ldconfig"),
-            needs_root=True,
-            prediction=f"{right[0].path} is {loaded.release} and would be taken" if right else "",
-        )
+    why = "it is of another release than the loaded module"
+    if known is not None:
+        why = f"this cuda-compat is not for a module of branch {loaded.release.branch}"
     return Finding(
         id="libcuda-mismatch",
         severity=Severity.ERROR,
-        confidence=Confidence.POSSIBLE if why else Confidence.CERTAIN,
+        confidence=Confidence.POSSIBLE if unsure else Confidence.CERTAIN,
         title=f"programs get libcuda {copy.release}, but the loaded kernel module is {loaded.release}",
         detail="CUDA then fails, mostly with error 803 (system driver mismatch), though nvidia-smi works."
         + (
-            f" It is a cuda-compat library, which some base branches allow; here that is not known: {why}."
-            if why
+            f" It is a cuda-compat library, which some base branches allow; here that is not known: {known.told}."
+            if known is not None and unsure
+            else " It is a cuda-compat library, and not one for this module's branch."
+            if known is not None
             else ""
         ),
         evidence=(
             _evidence.of_library(copy),
             Evidence(source=loaded.source, excerpt=loaded.release.text),
-            *(compat.chosen_by if isinstance(compat, CudaCompat) else ()),
+            *(known.chosen_by if known is not None else ()),
+            *((Evidence(source=known.source, excerpt=known.told),) if known is not None and known.source else ()),
             *(_evidence.of_library(other) for other in right[:1]),
         ),
-        remedies=(remedy,),
+        remedies=_library_ways.without(copy, path, right[0] if right else None, why),
         explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
         layers=(Layer.LOADED_MODULE, Layer.LIBCUDA),
     )

@@ -117,7 +117,7 @@ def _version(host: Host, program: str) -> tuple[str, int, str, str]:
     if path is not None:
         real = host.resolve(path)
         if by_name := re.search(r"(?:^|[/-])(gcc|g\+\+|clang(?:\+\+)?)-(\d{1,2})(?:\.\d{1,2})?$", real):
-            return _kind(by_name[1]), int(by_name[2]), real, f"{path} leads to"
+            return _kind(by_name[1]), int(by_name[2]), real, "its name" if real == path else f"{path} leads to"
     asked = path or next((one for one in _SAME.get(program, (program,)) if _is_recorded(host, one)), None)
     if asked is None:
         raise NotApplicable(f"no {program} is found along PATH")

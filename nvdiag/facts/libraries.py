@@ -235,7 +235,7 @@ def _machine_of(flags: str, machine: str) -> bool:
 def _kind(file: str, release: DriverRelease | None, size: int | None) -> Kind:
     if "/stubs/" in file:
         return Kind.STUB
-    if "/compat/" in file or "/compat_" in file:
+    if "/compat/" in file or "/compat_" in file or "/cuda-compat/" in file:
         return Kind.COMPAT
     if release is not None:
         return Kind.DRIVER

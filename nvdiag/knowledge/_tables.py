@@ -89,6 +89,13 @@ class Row:
             raise self.wrong(f"{column} says something twice")
         return tuple(value)
 
+    def numbers(self, column: str) -> tuple[int, ...]:
+        """A list of whole numbers that rise; the list may be empty."""
+        value = self._value(column)
+        if not isinstance(value, list) or not all(type(part) is int for part in value) or sorted(set(value)) != value:
+            raise self.wrong(f"{column} is no list of rising numbers: {value!r}")
+        return tuple(value)
+
     def cuda(self, column: str) -> CudaVersion:
         """A CUDA version of two numbers."""
         try:

@@ -7,7 +7,7 @@ import pytest
 from nvdiag.model.finding import Confidence, Severity
 from tests.checks.diagnosing import diagnosed, first, ids
 from tests.scenarios import machines
-from tests.scenarios.tree import Tree, TreeHost
+from tests.scenarios.tree import Tree
 
 NEW = "570.172.08"
 HEALTHY = machines.ubuntu_dkms(NEW, NEW, NEW)
@@ -222,29 +222,6 @@ def test_a_container_without_its_nodes_is_no_health_either() -> None:
     finding = first(machines.docker().without("/dev/nvidia"))
     assert (finding.id, finding.severity) == ("device-nodes-missing", Severity.ERROR)
     assert "docker restart CONTAINER" in finding.remedies[0].commands
-
-
-def test_a_compat_libcuda_that_names_this_branch_is_well() -> None:
-    folder = "/usr/local/cuda-13.0/compat"
-    machine = HEALTHY.but(
-        env={"LD_LIBRARY_PATH": folder},
-        links={f"{folder}/libcuda.so.1": "libcuda.so.580.95.05"},
-        libraries={f"{folder}/libcuda.so.580.95.05": 90_000_000},
-    )
-
-    class WithNote(TreeHost):
-        note = '{"format": 1, "cuda": "13.0", "driver": [535, 550, 570]}'
-
-        def _elf(self, key: str) -> object:
-            return {"fwd_compatibility": self.note} if key.endswith(" dynamic") else super()._elf(key)
-
-    assert ids(WithNote(machine)) == []
-    WithNote.note = '{"format": 1, "cuda": "13.0", "driver": [535, 550]}'
-    assert ids(WithNote(machine)) == ["libcuda-mismatch"]
-    unreadable = diagnosed(machine)
-    assert [(one.finding.id, one.finding.confidence) for one in unreadable.findings] == [
-        ("libcuda-mismatch", Confidence.POSSIBLE)
-    ]
 
 
 def test_the_table_tells_the_drivers_cuda_where_neither_library_does() -> None:

@@ -12,9 +12,16 @@ _PROGBITS, _STRTAB = 1, 3
 
 
 def module(
-    section: bytes | None, *, before: int = 0, after: int = 0, sections: int = 3, signed: bool = False, signer: str = ""
+    section: bytes | None,
+    *,
+    called: str = ".modinfo",
+    before: int = 0,
+    after: int = 0,
+    sections: int = 3,
+    signed: bool = False,
+    signer: str = "",
 ) -> Iterator[bytes]:
-    """A relocatable x86-64 file in pieces, with `section` as its .modinfo between so many zeros.
+    """A relocatable x86-64 file in pieces, with `section` called so between so many zeros.
 
     `sections` further ones have names of their own: their headers lie behind all of it, as in a real module.
     """
@@ -22,7 +29,7 @@ def module(
     contents: list[tuple[str, int, int]] = [(name, _PROGBITS, 16) for name in names]
     contents.append((".before", _PROGBITS, before))
     if section is not None:
-        contents.append((".modinfo", _PROGBITS, len(section)))
+        contents.append((called, _PROGBITS, len(section)))
     contents.append((".after", _PROGBITS, after))
     table = b"\0" + b"".join(name.encode() + b"\0" for name, _, _ in (*contents, (".shstrtab", 0, 0)))
     contents.append((".shstrtab", _STRTAB, len(table)))
@@ -35,7 +42,7 @@ def module(
         at = table.index(b"\0" + name.encode() + b"\0") + 1
         headers += struct.pack("<" + _SECTION, at, kind, 0, 0, offset, length, 0, 0, 1, 0)
         offset += length
-        if name == ".modinfo" and section is not None:
+        if name == called and section is not None:
             yield section
         elif name == ".shstrtab":
             yield table
