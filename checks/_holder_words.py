@@ -18,9 +18,12 @@ _MOST_EVIDENCE = 6
 def evidence(holders: ModuleHolders) -> tuple[Evidence, ...]:
     """Who has the GPU open, the stuck ones first, and the console."""
     rows = sorted(holders.seen, key=lambda one: not one.stuck)
-    found = [Evidence(source=f"/proc/{one.pid}/fd", excerpt=_shown(one)) for one in rows[:_MOST_EVIDENCE]]
+    found = [
+        Evidence(source=holders.told_by or f"/proc/{one.pid}/fd", excerpt=_shown(one)) for one in rows[:_MOST_EVIDENCE]
+    ]
     if len(rows) > _MOST_EVIDENCE:
-        found.append(Evidence(source="/proc/*/fd", excerpt=f"{len(rows) - _MOST_EVIDENCE} more processes"))
+        more = f"{len(rows) - _MOST_EVIDENCE} more processes"
+        found.append(Evidence(source=holders.told_by or "/proc/*/fd", excerpt=more))
     if holders.console:
         found.append(Evidence(source="/proc/fb", excerpt=holders.console.framebuffer))
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def ways(
     """The plan; the bare commands where nothing is known of the holders; nothing where it cannot be done."""
     if isinstance(holders, Unknown):
         return (_remedies.reload_modules(modules, wanted, source),)
-    return () if why_not(holders) else (plan(holders, wanted, source),)
+    return () if why_not(holders) else (plan(holders, f"it will end the mismatch: {source} is {wanted}"),)
 
 
 def why_not(holders: ModuleHolders) -> str:
@@ -61,8 +62,11 @@ def why_not(holders: ModuleHolders) -> str:
     )
 
 
-def plan(holders: ModuleHolders, wanted: DriverRelease, source: str) -> Remedy:
-    """Stop what is really there, unload, load, start again, each in its order; not for a machine with `why_not`."""
+def plan(holders: ModuleHolders, does: str) -> Remedy:
+    """Stop what is really there, unload, load, start again, each in its order; not for a machine with `why_not`.
+
+    `does` is the clause that its prediction begins with.
+    """
     steps = sorted(_steps(holders), key=lambda step: step.order)
     again = [name for name in reversed(holders.modules) if name != "nvidia"]
     return Remedy(
@@ -80,7 +84,7 @@ def plan(holders: ModuleHolders, wanted: DriverRelease, source: str) -> Remedy:
         ),
         risk=Risk.DISRUPTIVE,
         needs_root=True,
-        prediction=_prediction(holders, steps, wanted, source),
+        prediction=_prediction(holders, steps, does),
     )
 
 
@@ -94,8 +98,8 @@ def _cards(holders: ModuleHolders) -> list[str]:
     return sorted({node for one in holders.processes for node in one.nodes if node.startswith("/dev/dri/")})
 
 
-def _prediction(holders: ModuleHolders, steps: Sequence[_Step], wanted: DriverRelease, source: str) -> str:
-    words = [f"it will end the mismatch: {source} is {wanted}"]
+def _prediction(holders: ModuleHolders, steps: Sequence[_Step], does: str) -> str:
+    words = [does]
     if free(holders):
         words[0] += ", and nothing holds the modules now"
     elif steps:
@@ -188,13 +192,25 @@ def _services(holders: ModuleHolders) -> Iterator[_Step]:
         if not all_seen or (_is_display(kind) and (_cards(holders) or _graphical(holders))):
             units.setdefault(unit, kind)
     for unit, kind in units.items():
-        name = shlex.quote(unit)
-        yield _Step(
-            order=kind.order if kind else _PROGRAMS,
-            stop=(f"sudo systemctl stop {name}",),
-            again=(f"sudo systemctl start {name}",),
-            what=f"{unit} ({kind.says})" if kind else unit,
-        )
+        yield _unit_step(unit, kind)
+
+
+def _unit_step(unit: str, kind: GpuService | None) -> _Step:
+    name = shlex.quote(unit)
+    return _Step(
+        order=kind.order if kind else _PROGRAMS,
+        stop=(f"sudo systemctl stop {name}",),
+        again=(f"sudo systemctl start {name}",),
+        what=f"{unit} ({kind.says})" if kind else unit,
+    )
+
+
+def _usual_unit(kind: GpuService | None) -> str:
+    """The unit that a known program is mostly of; empty where there are several ways to run it."""
+    if kind is None or _is_display(kind):
+        return "display-manager.service" if kind else ""
+    name = kind.units.pattern.replace("\\", "")
+    return name if re.fullmatch(r"[\w.-]+", name) else ""
 
 
 def _pods(holders: ModuleHolders) -> Iterator[_Step]:
@@ -235,10 +251,15 @@ def _programs(holders: ModuleHolders) -> Iterator[_Step]:
     mps = [one for one in _of(holders, Home.LOGIN, Home.OTHER) if one.name == "nvidia-cuda-mps"]
     if mps:
         yield _Step(order=50, stop=("echo quit | sudo nvidia-cuda-mps-control",), what="the MPS daemon")
+    known = {}
+    if holders.told_by:  # a paste tells no unit
+        known = {one: unit for one in _of(holders, Home.OTHER) if (unit := _usual_unit(service_of("", one.name)))}
+    for unit in dict.fromkeys(known.values()):
+        yield _unit_step(unit, service_of(unit))
     graphical = _graphical(holders)
     running = any(_is_display(service_of(unit)) for unit in holders.services)
     ended = set(graphical) if running else set()
-    loose = [one for one in _of(holders, Home.LOGIN, Home.OTHER) if one not in ended and one not in mps]
+    loose = [one for one in _of(holders, Home.LOGIN, Home.OTHER) if one not in ended and one not in (*mps, *known)]
     for one in _of(holders, Home.USER_SERVICE):
         if one not in ended and one.user:
             unit = shlex.quote(one.place.name)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from nvdiag.checks import _evidence, _remedies, _said, _since
+from nvdiag.checks import _evidence, _holder_words, _reload, _remedies, _said, _since
 from nvdiag.engine import check
 from nvdiag.facts.disk_reasons import DiskReasons
 from nvdiag.facts.dkms import DkmsStatus
 from nvdiag.facts.history import DriverHistory
+from nvdiag.facts.holders import ModuleHolders
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.module_files import ModinfoRelease, ModuleInstallation, NextBootModule, RunningKernelModule
@@ -72,6 +73,7 @@ def no_mismatch_is_told_of(
     smi: SmiReport | Unknown,
     obstacles: NextBootObstacles | Unknown,
     reasons: DiskReasons | Unknown,
+    holders: ModuleHolders | Unknown,
 ) -> Iterator[Finding]:
     """Neither NVML nor the kernel module refuses the other for its release."""
     said = _said.about(messages, "driver-library-mismatch")
@@ -94,7 +96,9 @@ def no_mismatch_is_told_of(
         ahead = None
         if isinstance(following, NextBootModule) and sides.library is not None:
             ahead = judged(sides.library, following, obstacles, reasons, cut=True)
-        finding = _memory(said, sides, beside, ahead, disk, _by_dkms(installation, running, sides), since)
+        finding = _memory(
+            said, sides, beside, ahead, _on_disk(disk, modinfo), _by_dkms(installation, running, sides), since, holders
+        )
         yield replace(finding, explains=finding.explains | _firmware_of(messages, sides))
 
 
@@ -292,13 +296,13 @@ def _memory(
     sides: _Sides,
     beside: tuple[Evidence, ...],
     ahead: RebootVerdict | None,
-    disk: RunningKernelModule | Unknown,
+    on_disk: DriverRelease | None,
     by_dkms: str,
     since: str,
+    holders: ModuleHolders | Unknown,
 ) -> Finding:
     known = sides.module is not None and sides.library is not None
     newer = sides.module is not None and sides.library is not None and _newer(sides.module, sides.library)
-    on_disk = disk.file.release if isinstance(disk, RunningKernelModule) and disk.file else None
     if on_disk is not None and sides.library is not None and on_disk.starts_with(sides.library):
         prediction = f"a reboot will fix it if this kernel boots again: its module on disk is {on_disk}"
     elif ahead is not None:
@@ -314,8 +318,9 @@ def _memory(
         title=sides.in_words if known else "the loaded kernel module and the driver's libraries are different releases",
         detail=f"{_MODULE_IS_NEWER if newer else _LIBRARIES_ARE_NEWER} Programs and containers that opened the old"
         f" libraries before go on working until they are started anew. {since}".rstrip(),
-        beside=beside,
+        beside=(*beside, *(_holder_words.evidence(holders) if isinstance(holders, ModuleHolders) else ())),
         remedies=(
+            *_reload_of(holders, sides.library, on_disk),
             Remedy(
                 summary="see both sides",
                 commands=(
@@ -333,3 +338,19 @@ def _memory(
         explains=CONSEQUENCES,
         layers=(Layer.LOADED_MODULE, Layer.NVML, Layer.LIBCUDA),
     )
+
+
+def _reload_of(
+    holders: ModuleHolders | Unknown, library: DriverRelease | None, on_disk: DriverRelease | None
+) -> tuple[Remedy, ...]:
+    """The way without a reboot, where the text shows who uses the GPU."""
+    if isinstance(holders, Unknown) or _reload.why_not(holders):
+        return ()
+    if on_disk is not None and library is not None and on_disk.starts_with(library):
+        does = f"it will end the mismatch: the module on disk for this kernel is {on_disk}"
+    else:
+        does = (
+            f"it ends the mismatch if `modinfo -F version nvidia` says {library or 'the release of the libraries'}, for"
+            " that module is loaded then"
+        )
+    return (_reload.plan(holders, does),)

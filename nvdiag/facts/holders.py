@@ -13,7 +13,8 @@ from typing import Any
 from nvdiag.facts import reading
 from nvdiag.facts.cgroups import Place, place_of
 from nvdiag.facts.libraries import DriverLibraries, Kind
-from nvdiag.facts.modules import UNLOAD_ORDER, LoadedDriver
+from nvdiag.facts.messages import Messages
+from nvdiag.facts.modules import UNLOAD_ORDER, KernelModules, LoadedDriver
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -69,7 +70,8 @@ class ModuleHolders:
     `modules` are those that depend on nvidia, and nvidia itself, in the order in which they unload. `refused` counts
     the processes that this user may not look at; `why_blind` says why none could be seen at all. `services` are
     running units of known users of the GPU, whether or not a process of theirs was seen. `kubelet` is the unit that
-    starts pods, `cdi` the list of the driver's files that containers are started by.
+    starts pods, `cdi` the list of the driver's files that containers are started by. `told_by` is the program whose
+    pasted output this is, empty for a look at the machine itself.
     """
 
     processes: tuple[Holder, ...]
@@ -81,13 +83,27 @@ class ModuleHolders:
     console: Console | None = None
     kubelet: str = ""
     cdi: str = ""
+    told_by: str = ""
 
     @classmethod
     def collect(
-        cls, host: Host, surroundings: Surroundings, loaded: LoadedDriver, libraries: DriverLibraries | Unknown
+        cls,
+        host: Host,
+        surroundings: Surroundings,
+        loaded: LoadedDriver | Unknown,
+        libraries: DriverLibraries | Unknown,
+        messages: Messages | Unknown,
+        modules: KernelModules | Unknown,
     ) -> ModuleHolders:
         if not surroundings.has_own_kernel_modules or surroundings.tegra:
             raise NotApplicable("the kernel's modules are not this system's own to reload")
+        if PROBE in host.recorded("probes") and host.source.kind == "paste":
+            told = isinstance(messages, Messages) and bool(messages.proving("driver-library-mismatch"))
+            if not told and not (isinstance(loaded, LoadedDriver) and reload_in_question(loaded, libraries)):
+                raise NotApplicable("the text tells of no mismatch, so nothing is to be reloaded")
+            return _pasted(host, modules)
+        if isinstance(loaded, Unknown):
+            raise loaded
         if not reload_in_question(loaded, libraries):
             raise NotApplicable("the loaded modules and the libraries are one release, so nothing is to be reloaded")
         after = _dependants(host)
@@ -118,6 +134,19 @@ class ModuleHolders:
     def seen(self) -> tuple[Holder, ...]:
         """Those whose open files were looked at."""
         return tuple(one for one in self.processes if one.seen)
+
+
+def _pasted(host: Host, modules: KernelModules | Unknown) -> ModuleHolders:
+    """By the output of fuser or lsof; which modules are loaded lsmod may tell."""
+    document, _ = _walk(host)
+    loaded = {one.name for one in modules.loaded} if isinstance(modules, KernelModules) else set()
+    usual = UNLOAD_ORDER[1:]  # nvidia_peermem is loaded on few machines
+    return ModuleHolders(
+        processes=tuple(_holders(document)),
+        modules=tuple(name for name in UNLOAD_ORDER if name in loaded) if len(loaded) > 1 else usual,
+        counts={},
+        told_by=_text(document, "told_by"),
+    )
 
 
 def reload_in_question(loaded: LoadedDriver, libraries: DriverLibraries | Unknown) -> bool:

@@ -14,6 +14,7 @@ from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import Distribution, Family
 from nvdiag.host import Absent, Host
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -25,6 +26,14 @@ KEYS = "/proc/keys"
 SECURE_BOOT = f"{VARIABLES}/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 _SHIM = "605dab50-e046-4300-abb6-3dd810dd8b23"
+_WITHOUT_CHECKS = f"{VARIABLES}/MokSBStateRT-{_SHIM}"
+"""1 where shim was told to check nothing (mokutil --disable-validation): the kernel then takes Secure Boot as off."""
+
+_LOCKED_DOWN = frozenset({Family.DEBIAN, Family.UBUNTU, Family.FEDORA, Family.RHEL, Family.SUSE})
+"""Distributions whose kernels lock themselves down where Secure Boot is on; the kernel as released by itself does not.
+
+Their patches "lock down the kernel in EFI Secure Boot mode"; Arch's kernels have none.
+"""
 _DATABASE = "db-d719b2cb-3d3a-4596-a3bc-dad00e67656f"
 _IN_KEYS = re.compile(r" asymmetri\S*\s{1,9}(.{1,200}?): [0-9a-f]{4,128}: X509\b", re.M)
 _MADE_HERE = re.compile(
@@ -47,18 +56,27 @@ class SignaturePolicy:
     secure_boot: bool | None = None
 
     @classmethod
-    def collect(cls, host: Host, surroundings: Surroundings, kernel: NextBootKernel | Unknown) -> SignaturePolicy:
+    def collect(
+        cls,
+        host: Host,
+        surroundings: Surroundings,
+        kernel: NextBootKernel | Unknown,
+        distribution: Distribution | Unknown,
+    ) -> SignaturePolicy:
         if not surroundings.has_own_kernel_modules:
             raise NotApplicable("the kernel's modules are loaded by the host")
-        return _policy(host, kernel.options or "" if isinstance(kernel, NextBootKernel) else "")
+        return _policy(host, kernel.options or "" if isinstance(kernel, NextBootKernel) else "", distribution)
 
 
-def _policy(host: Host, options: str) -> SignaturePolicy:
+def _policy(host: Host, options: str, distribution: Distribution | Unknown) -> SignaturePolicy:
     """What this kernel asks for, and what the options of a kernel's command line do."""
     lockdown, sig_enforce = reading.text(host, LOCKDOWN), reading.text(host, SIG_ENFORCE)
     asked = re.search(r"(?:^|\s)(module\.sig_enforce(?:=1)?|lockdown=(?:integrity|confidentiality))(?=\s|$)", options)
     built_without = all(reading.certainly_absent(host, path) for path in (LOCKDOWN, SIG_ENFORCE))
+    secure_boot = _secure_boot(host)
     if lockdown is None and sig_enforce is None and not asked and not built_without:
+        if secure_boot is not None and (implied := _by_secure_boot(host, secure_boot, distribution)):
+            return implied
         raise Unknown("whether the kernel asks for signatures stands in files that cannot be read here")
     evidence = []
     if lockdown and re.search(r"\[(?:integrity|confidentiality)\]", lockdown):
@@ -67,7 +85,23 @@ def _policy(host: Host, options: str) -> SignaturePolicy:
         evidence.append(Evidence(source=SIG_ENFORCE, excerpt=sig_enforce.strip()))
     if asked:
         evidence.append(Evidence(source="the entry that boots next", excerpt=asked[1]))
-    return SignaturePolicy(bool(evidence), tuple(evidence), _secure_boot(host))
+    return SignaturePolicy(bool(evidence), tuple(evidence), secure_boot)
+
+
+def _by_secure_boot(host: Host, on: bool, distribution: Distribution | Unknown) -> SignaturePolicy | None:
+    """What Secure Boot alone tells, as in a text with mokutil's words; None where the distribution does not tell it."""
+    unchecked = (reading.text(host, _WITHOUT_CHECKS) or "")[-1:] == "\x01"
+    if not on or unchecked:
+        return SignaturePolicy(False, (), on)
+    if not isinstance(distribution, Distribution) or distribution.family not in _LOCKED_DOWN:
+        return None
+    seen = Evidence(source=_told(host, SECURE_BOOT, "mokutil --sb-state"), excerpt="SecureBoot enabled")
+    return SignaturePolicy(True, (seen,), True)
+
+
+def _told(host: Host, path: str, command: str) -> str:
+    """Where a variable was seen: in a text it is the command's output that has it."""
+    return command if host.source.kind == "paste" else path
 
 
 def _secure_boot(host: Host) -> bool | None:
@@ -116,7 +150,12 @@ class RunningSignature:
 
     @classmethod
     def collect(
-        cls, host: Host, surroundings: Surroundings, modules: KernelModules | Unknown, disk: RunningKernelModule
+        cls,
+        host: Host,
+        surroundings: Surroundings,
+        modules: KernelModules | Unknown,
+        disk: RunningKernelModule,
+        distribution: Distribution | Unknown,
     ) -> RunningSignature:
         if not surroundings.has_own_kernel_modules:
             raise NotApplicable("the kernel's modules are not on this system's disk")
@@ -124,7 +163,7 @@ class RunningSignature:
             raise NotApplicable("the nvidia module is loaded, so the kernel has taken it")
         if disk.file is None:
             raise NotApplicable("there is no module on disk to load")
-        policy = _policy(host, "")
+        policy = _policy(host, "", distribution)
         if not policy.enforced:
             raise NotApplicable("the running kernel does not ask for signatures")
         return cls(*_judged(host, disk.file, policy))
@@ -195,7 +234,7 @@ class _Keys:
                 of_owner = of_owner and name == _DATABASE
                 continue
             names.update(certificates)
-            sources.append(f"{VARIABLES}/{name}")
+            sources.append(_told(host, f"{VARIABLES}/{name}", "mokutil --list-enrolled"))
         pending = _certificates(host, f"{VARIABLES}/MokNew-{_SHIM}") or ()
         if kernel:
             sources.append(KEYS)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from nvdiag.host.paste.blocks import Block
 from nvdiag.host.paste.document import Part
-from nvdiag.host.paste.outputs import driver, files, packages, smi, system
+from nvdiag.host.paste.outputs import driver, files, packages, processes, secure_boot, smi, system
 
 Recogniser = Callable[[Block, Part], None]
 
@@ -37,6 +37,9 @@ RECOGNISERS: tuple[tuple[Recogniser, tuple[str, ...]], ...] = (
     (files.not_listed, ("cannot access", "No such file", "ls:")),
     (files.whereis, ("libcuda:", "libcuda.so")),
     (files.mounts, (" on /", "mount")),
+    (processes.fuser, ("PID ACCESS COMMAND", "fuser")),
+    (processes.lsof, (" CHR ",)),
+    (secure_boot.mokutil, ("SecureBoot", "mokutil")),
     (packages.package_logs, ("nvidia", "libcuda", "linux", "kernel")),
     (packages.history, ("Transaction ID", "rpm-ostree")),
 )
