@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 import pytest
 
-from nvdiag.engine import BrokenPlugin, Check, Facts, check, checks_of, diagnose, rank, waits
+from nvdiag.engine import BrokenPlugin, Check, Facts, check, checks_of, diagnose, rank, waits, wanted
 from nvdiag.host import Host
 from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Diagnosis, Status
@@ -185,6 +185,17 @@ def test_check_that_takes_unknown_receives_it() -> None:
         yield finding("seen")
 
     assert [one.finding.id for one in run(takes).findings] == ["seen"]
+
+
+EitherWay = Plain | Unknown
+
+
+def test_a_fact_may_be_asked_for_in_any_form_of_hint() -> None:
+    def written(plain: Plain | Unknown) -> None: ...
+    def named(plain: EitherWay) -> None: ...
+    def optional(plain: Union[Plain, Unknown]) -> None: ...  # noqa: UP007 - a form that plug-ins may have
+
+    assert [wanted(one)["plain"] for one in (written, named, optional)] == [(Plain, Unknown)] * 3
 
 
 def test_check_itself_may_say_unknown_or_not_applicable() -> None:

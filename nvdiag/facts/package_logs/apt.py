@@ -75,8 +75,7 @@ def parse_dpkg_log(text: str) -> tuple[Transaction, ...]:
     runs: list[tuple[Moment, dict[str, Change], dict[str, str]]] = []
     last = 0
     for found in _DPKG.finditer(text):
-        when = moment_in(found[1])
-        if when is None or role_of(found["name"]) is None:
+        if role_of(found["name"]) is None or (when := moment_in(found[1])) is None:
             continue
         again = bool(runs) and found["act"] in ("install", "upgrade") and found["name"] in runs[-1][1]
         if found["act"] and (not runs or again or not 0 <= when.wall - last <= RUN_SECONDS):
