@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nvdiag.checks import _driver_remedies, _remedies
 from nvdiag.facts.module_files import NextBootModule
@@ -13,6 +13,7 @@ from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.reasons import Reason, Why
 from nvdiag.facts.reboot import Answer, RebootVerdict
 from nvdiag.facts.system import Distribution, Family
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Remedy, Risk
 from nvdiag.model.unknown import Unknown
 

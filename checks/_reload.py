@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from nvdiag.checks import _remedies
 from nvdiag.checks._holder_words import BY_ID, SHORT_ID, called
@@ -13,6 +12,7 @@ from nvdiag.facts.cgroups import Home
 from nvdiag.facts.holders import Holder, ModuleHolders
 from nvdiag.facts.modules import KernelModules
 from nvdiag.knowledge.gpu_services import GpuService, service_of
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Remedy, Risk
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import Unknown

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nvdiag.facts.kernel_log import GpuLine, KernelLog, Line, LoggedXid
 from nvdiag.knowledge.xid import Xid, xid
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Confidence, Severity
 
 FAULT, RESET, REPORTED, LOST = "gpu-hardware-fault", "gpu-reset-required", "xid-reported", "gpu-fallen-off-bus"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from nvdiag.checks.gpu_support import UNUSABLE, legacy_branch, newer_branch, other_flavour
 from nvdiag.engine import check
@@ -13,6 +12,7 @@ from nvdiag.facts.modules import Flavour, LoadedDriver
 from nvdiag.facts.pci import DEVICES, PciGpu
 from nvdiag.facts.quiet_gpus import QuietGpus
 from nvdiag.knowledge.gpu_generations import Generation, OpenModules, generation_of, newest_device
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.checks import _said, gpu_support
 from nvdiag.engine import check
@@ -11,6 +10,7 @@ from nvdiag.facts.messages import Messages
 from nvdiag.facts.modules import Flavour, LoadedDriver
 from nvdiag.facts.pci import GpusOnBus
 from nvdiag.knowledge.gpu_generations import Generation, OpenModules, generation_of, generation_of_chip
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease

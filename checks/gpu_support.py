@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from nvdiag.checks import _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.system import Distribution
 from nvdiag.knowledge.gpu_generations import Generation, OpenModules, generation_of, newest_device
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nvdiag.checks import _evidence, _holder_words, _reload, _remedies, _said, _since
 from nvdiag.engine import check
@@ -20,6 +20,7 @@ from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.reboot import RebootVerdict, judged
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, RunningKernel
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease

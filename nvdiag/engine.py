@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any, TypeAlias, get_args, get_type_hints
 
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import CheckOutcome, Diagnosis, Ranked, Status
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -14,6 +14,7 @@ from nvdiag.cli import early, streams
 from nvdiag.engine import BrokenPlugin, Check, Facts, diagnose
 from nvdiag.facts.probing import Probes
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Severity
 from nvdiag.model.unknown import Unknown

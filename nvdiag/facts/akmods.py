@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.build_logs import FailedBuild, telling
 from nvdiag.facts.disagreement import Disagreement
 from nvdiag.facts.module_files import NextBootModule, has_headers
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable
 from nvdiag.model.versions import DriverRelease, KernelRelease
 

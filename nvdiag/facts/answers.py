@@ -6,7 +6,7 @@ A probe's document may come out of a snapshot: a field of another type than expe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 from typing import Any
 
@@ -17,6 +17,7 @@ from nvdiag.facts.python_packages import TorchEnvironment
 from nvdiag.facts.reported import Reported
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.host import Absent, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion, DriverRelease
 

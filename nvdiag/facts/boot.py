@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts import boot_extlinux, reading
 from nvdiag.facts.boot_composefs import next_by_composefs
@@ -14,6 +13,7 @@ from nvdiag.facts.boot_systemd import is_used, next_by_systemd_boot
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import Distribution
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import KernelRelease
 

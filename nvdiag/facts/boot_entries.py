@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field  # noqa: TID251 - one is filled as the file is read
 
 from nvdiag.facts import reading
 from nvdiag.host import Host

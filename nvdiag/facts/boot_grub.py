@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.boot_entries import BootEntry, GrubMenu, entries_in, kernel_of, named_in, parse_grub_cfg
 from nvdiag.host import Absent, Host, Refused
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease
 

@@ -8,12 +8,12 @@ kernel's: older branches refuse the build, newer ones only warn, and IGNORE_CC_M
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.dkms_trees import DkmsState
 from nvdiag.facts.system import RunningKernel
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import KernelRelease
 

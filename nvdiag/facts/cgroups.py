@@ -7,8 +7,9 @@ their cgroup drivers (docker-ID.scope and /docker/ID), of Kubernetes, LXC, Proxm
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+
+from nvdiag.model.dataclass import dataclass
 
 
 class Home(Enum):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from nvdiag.host import Absent, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable
 
 DEVICES = "/proc/devices"

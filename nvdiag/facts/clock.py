@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from nvdiag.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from nvdiag.facts import reading
@@ -14,6 +13,7 @@ from nvdiag.facts.nodes import DeviceNodes
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease

@@ -6,7 +6,6 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.answers import CudaAnswer
@@ -14,6 +13,7 @@ from nvdiag.facts.container_view import ContainerLibraries, Origin
 from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryCopy
 from nvdiag.facts.modules import LoadedDriver
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 from nvdiag.model.versions import CudaVersion, DriverRelease

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import LoadedDriver
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
 

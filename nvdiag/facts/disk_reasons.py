@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.akmods import AkmodsState
@@ -15,6 +14,7 @@ from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.module_places import all_copies
 from nvdiag.facts.reasons import Reason, Why
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease

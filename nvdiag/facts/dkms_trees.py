@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.build_logs import FailedBuild, lines_of, telling
@@ -12,6 +11,7 @@ from nvdiag.facts.disagreement import Disagreement
 from nvdiag.facts.module_files import NextBootModule, dkms_builds, has_headers
 from nvdiag.facts.module_places import MAIN_MODULE
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.pci import DEVICES, VENDOR, GpusOnBus
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.units import UnitState, unit_state
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.answers import NvmlAnswer
@@ -11,6 +10,7 @@ from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import RunningKernel
 from nvdiag.host import Absent, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
 

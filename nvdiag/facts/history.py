@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nvdiag.facts.answers import NvmlAnswer
@@ -22,6 +21,7 @@ from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import BootTime
 from nvdiag.facts.time_zone import TimeZone
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from nvdiag.facts import reading
@@ -17,6 +16,7 @@ from nvdiag.facts.messages import Messages
 from nvdiag.facts.modules import UNLOAD_ORDER, KernelModules, LoadedDriver
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 PROBE = "holders"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.toolkits import VARIABLES, Toolkit, Toolkits
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 
 _DEFAULT = "gcc"

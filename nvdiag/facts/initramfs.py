@@ -7,7 +7,6 @@ driver into it and the initramfs is not newer than the module.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.boot import NextBootKernel
@@ -15,6 +14,7 @@ from nvdiag.facts.disagreement import Disagreement
 from nvdiag.facts.modprobe import REFUSES, UNASKED
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.host import Absent, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from nvdiag.facts.holders import reload_in_question
 from nvdiag.facts.libraries import DriverLibraries, Kind
@@ -17,6 +16,7 @@ from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.packages import DriverPackages, Package
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
 

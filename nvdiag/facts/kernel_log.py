@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.facts.log_lines import bare
 from nvdiag.facts.pci import normal_address
 from nvdiag.facts.xid import SxidLine, XidLine, parse_sxid, parse_xid
 from nvdiag.host import Host, Refused
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 

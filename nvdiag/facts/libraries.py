@@ -9,11 +9,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 
 from nvdiag.facts import reading
 from nvdiag.host import Absent, Host, Refused
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import DriverRelease
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from nvdiag.model.dataclass import dataclass
 
 _CONTAINER = re.compile(r"^[\w.-]{1,80}(?:\[[\w.-]{1,40}\])? {1,40}\| ?")
 _POD = re.compile(r"^\[(?:pod|container)/[^\]\s]{1,200}\] ")

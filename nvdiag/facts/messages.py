@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate, islice
 
 from nvdiag.facts.present_log import PresentLog
@@ -14,6 +14,7 @@ from nvdiag.facts.wrapped import whole_lines
 from nvdiag.host import Host
 from nvdiag.knowledge.kernel_messages import kernel_messages
 from nvdiag.knowledge.messages import LONGEST_LINE, Message, messages
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
 

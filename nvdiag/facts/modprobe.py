@@ -7,12 +7,12 @@ request from loading it; `alias nvidia off`, an `install` line that runs nothing
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
 

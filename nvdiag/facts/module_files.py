@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nvdiag.facts import reading
 from nvdiag.facts.boot import InstalledKernels, NextBootKernel
@@ -15,6 +15,7 @@ from nvdiag.facts.modules import Flavour
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import RunningKernel
 from nvdiag.host import Absent, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.modules import KernelModules
 from nvdiag.host import Absent, FileStat, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 MODPROBE_HELPER = "/usr/bin/nvidia-modprobe"

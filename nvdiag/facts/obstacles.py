@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.facts.boot_firmware import NextBootFirmware
 from nvdiag.facts.initramfs import InitramfsCopy
@@ -13,6 +12,7 @@ from nvdiag.facts.modules import Flavour
 from nvdiag.facts.reasons import Reason, Why
 from nvdiag.facts.signatures import NextBootSignature
 from nvdiag.facts.underway import PackageRun
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import DriverRelease

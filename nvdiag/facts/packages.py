@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.module_files import NextBootModule
@@ -12,6 +11,7 @@ from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.obstacles import NextBootObstacles
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
 

@@ -7,7 +7,6 @@ history.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.kernel_log import why_none
@@ -15,6 +14,7 @@ from nvdiag.facts.pci import PciGpus, normal_address
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
 from nvdiag.knowledge.kernel_messages import may_tell
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 _HARMLESS = (

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from nvdiag.facts.modules import KernelModules
@@ -15,6 +14,7 @@ from nvdiag.facts.nodes import DeviceNodes, openable
 from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 BASE_SECONDS = 10.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.frameworks import Frameworks
@@ -13,6 +12,7 @@ from nvdiag.facts.python_environments import PythonEnvironments, normal_name
 from nvdiag.facts.reported import Reported
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion
 

@@ -7,12 +7,12 @@ where the GPU sleeps, for it would be woken.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpu
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 _WINDOWS = (0, 1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from nvdiag.facts.answers import NvmlAnswer
@@ -14,6 +14,7 @@ from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.obstacles import NextBootObstacles
 from nvdiag.facts.reasons import Reason, Why
 from nvdiag.facts.user_space import user_space_release
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease

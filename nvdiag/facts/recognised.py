@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.facts.kernel_log import LoggedXid, xids_in
 from nvdiag.facts.messages import Said, messages_in
 from nvdiag.knowledge.cuda_errors import CudaError
 from nvdiag.knowledge.nvml import NvmlError
 from nvdiag.knowledge.topics import Topic, named, of_kind
+from nvdiag.model.dataclass import dataclass
 
 _MOST = 12
 _LONGEST = 200_000

@@ -7,7 +7,6 @@ down, refuses nothing (kernel_lockdown(7), Documentation/admin-guide/module-sign
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.boot import NextBootKernel
@@ -16,6 +15,7 @@ from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.host import Absent, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
 

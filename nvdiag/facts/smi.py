@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import ParseError
 from nvdiag.model.versions import CudaVersion, DriverRelease
 

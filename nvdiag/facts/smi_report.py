@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from nvdiag.facts.smi import SmiHeader, parse_smi_header
 from nvdiag.host import Host
 from nvdiag.host.base import LATER
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 
 _GPU = re.compile(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts import engines, reading
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 
 

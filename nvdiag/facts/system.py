@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from enum import Enum
 
 from nvdiag.facts import reading
 from nvdiag.host import Absent, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease
 

@@ -6,10 +6,11 @@ import json
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from nvdiag.facts import reading
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import ParseError, Unknown
 from nvdiag.model.versions import CudaVersion
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.holders import reload_in_question
@@ -17,6 +16,7 @@ from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
 

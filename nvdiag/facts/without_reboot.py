@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from nvdiag.facts.holders import ModuleHolders
 from nvdiag.facts.kept_packages import KeptPackages
 from nvdiag.facts.update_guards import UpdateGuards
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
 
 

@@ -8,12 +8,12 @@ microsoft/WSL2-Linux-Kernel).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.pci import DEVICES
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Absent, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 DXG = "/dev/dxg"

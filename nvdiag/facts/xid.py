@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts.pci import normal_address
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import ParseError
 
 _XID = re.compile(

@@ -10,9 +10,9 @@ import posixpath
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
 
 if TYPE_CHECKING:

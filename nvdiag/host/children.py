@@ -13,7 +13,8 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from nvdiag.model.dataclass import dataclass
 
 GRACE = 0.15
 """Seconds that a killed child gets to go before it is left behind."""

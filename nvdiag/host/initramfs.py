@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field  # noqa: TID251 - it is filled as the image is read
 from typing import IO, Any
 
 from nvdiag.host import kernel_image, unpacking

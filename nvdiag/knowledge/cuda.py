@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 from nvdiag.knowledge._tables import MalformedTable, Row, Table, distinct, read
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import CudaVersion, DriverRelease
 

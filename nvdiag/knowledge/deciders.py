@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from nvdiag.knowledge._tables import Row, Table, distinct, read
+from nvdiag.model.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from nvdiag.knowledge._tables import MalformedTable, Table, distinct, read
+from nvdiag.model.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

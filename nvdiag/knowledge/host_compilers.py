@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 from nvdiag.knowledge._tables import MalformedTable, Table, distinct, read
 from nvdiag.knowledge.cuda import toolkits
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import CudaVersion
 

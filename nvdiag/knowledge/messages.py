@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from nvdiag.knowledge._tables import Row, Table, distinct, read
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Confidence
 
 FILES = (

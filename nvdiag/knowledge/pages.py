@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from nvdiag.knowledge._tables import data, parse
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import FindingClass
 
 PACKAGE = "nvdiag.checks"

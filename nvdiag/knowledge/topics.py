@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from nvdiag.knowledge import pages
@@ -13,6 +12,7 @@ from nvdiag.knowledge.nvml import NvmlError, nvml_errors
 from nvdiag.knowledge.smi_exit_codes import SmiExitCode, smi_exit_codes
 from nvdiag.knowledge.sxid import Sxid, sxids
 from nvdiag.knowledge.xid import Xid, xids
+from nvdiag.model.dataclass import dataclass
 
 KINDS: Mapping[str, str] = {
     "finding": "Findings of nvdiag",

@@ -6,10 +6,10 @@ The table is read when it is first asked for: it costs tens of milliseconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from nvdiag.knowledge._tables import MalformedTable, Row, Table, distinct, read
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Confidence, Severity
 
 FAULTS: Mapping[str, str] = {

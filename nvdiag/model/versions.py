@@ -6,7 +6,7 @@ All of them keep the text as it was read and compare by number: 570.124.06 equal
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field  # noqa: TID251 - they compare in ways of their own
 from functools import total_ordering
 from typing import TypeVar
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.smi_report import SmiReport
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Confidence, Severity
 

@@ -6,7 +6,7 @@ What does not fit comes from the findings, which name their layers; rows only sh
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nvdiag.facts.answers import DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryChoice
@@ -15,6 +15,7 @@ from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.pci import PciGpu, PciGpus
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.toolkits import Toolkits
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Confidence, Layer, Severity
 from nvdiag.model.text import listed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.text import Text
@@ -13,6 +12,7 @@ from rich.text import Text
 from nvdiag import __version__
 from nvdiag.facts.reboot import Answer, RebootVerdict
 from nvdiag.facts.system import Distribution, RunningKernel
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import Diagnosis, Ranked, Status, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Layer, Remedy, Severity
 from nvdiag.model.text import listed

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nvdiag.facts.history import DriverHistory
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.report.shown import fact
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.facts.clock import Moment, moment_in
 from nvdiag.facts.package_logs.transaction import Change, Transaction, parts_of, relevant, role_of
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import ParseError
 
 RUN_SECONDS = 600

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 
 from nvdiag.facts.package_logs.transaction import Transaction
+from nvdiag.model.dataclass import dataclass
 
 
 class Asker(Enum):

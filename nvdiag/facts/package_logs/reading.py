@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, replace  # noqa: TID251 - it is filled as logs are read
 from typing import TypeVar
 
 from nvdiag.facts.clock import Moment, moment_in

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field  # noqa: TID251 - one is filled as the log is read
 
 from nvdiag.facts.clock import Moment, moment_in, without_year
 from nvdiag.facts.package_logs.transaction import Transaction, paired, parts_of, role_of, split_nevra

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from nvdiag.facts.clock import Moment
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import ParseError
 from nvdiag.model.versions import DriverRelease
 

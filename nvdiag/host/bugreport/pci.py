@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field  # noqa: TID251 - it is filled as the report is read
 
 from nvdiag.host.bugreport.draft import PER_LINE, Draft
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass  # noqa: TID251 - it is put in order
 from datetime import datetime, timedelta, timezone
 
 _MONTHS = (

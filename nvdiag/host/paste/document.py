@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field  # noqa: TID251 - it is filled as the paste is read
 from typing import Any
 
 from nvdiag.host.base import SECTIONS, Json

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from nvdiag.model.dataclass import dataclass
 
 KINDS = ("secret", "token", "maybe", "serial", "machine", "user", "host")
 """What groups are named after, with a number behind it or none.
