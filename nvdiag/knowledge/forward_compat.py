@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 from nvdiag.knowledge._tables import MalformedTable, Table, distinct, read
 from nvdiag.knowledge.cuda import ToolkitRow, toolkits
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import CudaVersion
 
