@@ -54,7 +54,7 @@ def programs_find_libcuda(messages: Messages) -> Iterator[Finding]:
         remedies=(_LINK_WITH_STUBS, _SEE_COPIES)
         if at_link
         else (_SEE_COPIES, _IN_A_CONTAINER, *_make_link(said), _library_package("libcuda.so.1", "libnvidia-compute")),
-        explains=_SILENT | {"driver-too-old-for-cuda"},
+        explains=_SILENT | {"driver-too-old-for-cuda", "driver-library-incomplete"},
         layers=(Layer.LIBCUDA,),
     )
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nvdiag.checks import _said
 from nvdiag.checks.gpu_messages import POWER_CYCLE, READ_THE_LOG, SWITCH_ON
 from nvdiag.engine import check
+from nvdiag.facts.messages import Messages
 from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.power_switches import PowerSwitches
 from nvdiag.facts.quiet_gpus import QuietGpus
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Risk, Severity
 from nvdiag.model.text import listed
-from nvdiag.model.unknown import NotApplicable
+from nvdiag.model.unknown import NotApplicable, Unknown
 
 _FOLLOWS = frozenset({"gpu-init-failed", "no-cuda-device", "driver-not-loaded", "device-nodes-missing"})
 
@@ -37,6 +39,33 @@ def every_gpu_answers_on_the_bus(quiet: QuietGpus) -> Iterator[Finding]:
             explains=_FOLLOWS | {"gpu-reset-required", "xid-reported", "pci-resources-unavailable"},
             layers=(Layer.GPU,),
         )
+
+
+_REFUSED = ("gpu-needs-legacy-driver", "gpu-needs-newer-driver", "gpu-bound-to-other-driver", "wsl-driver-misinstalled")
+
+
+@check("no-nvidia-gpu", area="driver")
+def the_driver_counts_a_gpu(messages: Messages, gpus: PciGpus | Unknown) -> Iterator[Finding]:
+    """No message of the kernel module tells that it finds no GPU where none is known to be."""
+    said = _said.about(messages, "no-nvidia-gpu")
+    if isinstance(gpus, PciGpus) and gpus.gpus:
+        raise NotApplicable("a GPU is on the PCI bus: the kernel module found none that it drives")
+    if any(messages.proving(identifier) for identifier in _REFUSED):
+        raise NotApplicable("the text tells why the kernel module does not take the GPU")
+    yield _said.finding(
+        said,
+        "no-nvidia-gpu",
+        detail="The kernel module looks on the PCI bus for GPUs of NVIDIA. It finds none where there is no card, where"
+        " the card is switched off, badly seated, or disabled in the firmware, and where this release drives none.",
+        remedies=(
+            Remedy(
+                summary="see whether a GPU is on the bus", commands=("lspci -nn -d 10de:", "sudo dmesg | grep NVRM")
+            ),
+            POWER_CYCLE,
+        ),
+        explains=_FOLLOWS | {"driver-not-installed", "driver-not-built"},
+        layers=(Layer.GPU,),
+    )
 
 
 def _nothing() -> NotApplicable:

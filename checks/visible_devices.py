@@ -146,18 +146,25 @@ def mig_suits_how_gpus_are_addressed(messages: Messages) -> Iterator[Finding]:
     said = messages.proving("mig-misconfigured")
     absent = messages.proving("no-cuda-device")
     named = [one for one in messages.named(*_SET) if one.groups.get("value", "").upper().startswith("MIG-")]
-    if not said and not (named and absent):
+    asked = messages.proving("device-ordinal-invalid") if named or messages.named("mig-in-use") else ()
+    if not said and not (named and absent) and not asked:
         raise NotApplicable("no message in the text tells of it")
-    beside: tuple[Evidence, ...] = _said.evidence((*named, *absent))
+    beside: tuple[Evidence, ...] = _said.evidence((*named, *messages.named("mig-in-use")[:1], *absent))
     unwatched = bool(said) and all(one.message.name == "mig-may-not-be-watched" for one in said)
     yield _said.finding(
-        said or named,
+        said or asked or named,
         "mig-misconfigured",
         confidence=None if said else Confidence.LIKELY,
-        title="" if said else "CUDA_VISIBLE_DEVICES names a MIG instance, and CUDA does not find it",
+        title=""
+        if said
+        else "the program asks for a further GPU, and with MIG a process sees one instance alone"
+        if asked
+        else "CUDA_VISIBLE_DEVICES names a MIG instance, and CUDA does not find it",
         kind=FindingClass.CONFIGURATION,
         detail="An instance's figures are open only to who holds MIG's monitor capability."
         if unwatched
+        else "CUDA lists a single MIG instance in each process, as number 0, however many there are."
+        if asked
         else "Instances, and their identifiers, are gone after a reboot or a reset unless something makes them anew.",
         remedies=(
             *((_WATCH,) if unwatched else ()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from nvdiag.checks import _said
 from nvdiag.checks._gpu_remedies import REBOOT, repair, reset
 from nvdiag.checks._xid_verdicts import (
     FAULT,
@@ -18,10 +19,11 @@ from nvdiag.checks._xid_verdicts import (
 )
 from nvdiag.engine import check
 from nvdiag.facts.kernel_log import KernelLog, LoggedSxid, LoggedXid
+from nvdiag.facts.messages import Messages
 from nvdiag.knowledge.sxid import sxid
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Risk, Severity
 from nvdiag.model.text import listed
-from nvdiag.model.unknown import NotApplicable
+from nvdiag.model.unknown import NotApplicable, Unknown
 
 _MOST_GPUS = 64
 _MOST_EVIDENCE = 8
@@ -144,6 +146,24 @@ def _remedies(identifier: str, first: Verdict, gpu: str) -> tuple[Remedy, ...]:
             read,
         )
     return (read,)
+
+
+@check(RESET, area="device")
+def no_words_ask_for_a_reset(messages: Messages, log: KernelLog | Unknown) -> Iterator[Finding]:
+    """No program, and no line of the driver without an Xid, asks for a reset of a GPU."""
+    numbered = isinstance(log, KernelLog) and bool(log.xids)
+    said = tuple(one for one in _said.about(messages, RESET) if not (numbered and one.message.name == "gsp-timeout"))
+    if not said:
+        raise NotApplicable("the Xid that goes with it tells of it")
+    yield _said.finding(
+        said,
+        RESET,
+        kind=FindingClass.HARDWARE,
+        detail="The driver cannot go on with the GPU in the state that it is in. The kernel log says what led to it.",
+        remedies=reset(""),
+        explains=_FOLLOWS,
+        layers=(Layer.GPU,),
+    )
 
 
 @check(FAULT, REPORTED, area="device")

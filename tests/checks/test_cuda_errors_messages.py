@@ -36,7 +36,7 @@ from tests.checks.pasting import saying
         "CUDA error 36: API call is not supported in the installed CUDA driver",
         "ImportError: /usr/lib64/libcuda.so.418.87.01: undefined symbol: cuDevicePrimaryCtxRelease_v2",
         "ImportError: /tmp/.triton/cache/0a1b/cuda_utils.so: undefined symbol: cuOccupancyMaxActiveClusters",
-        "[h264_nvenc @ 0x55d0] The minimum required Nvidia driver for nvenc is 570.0 or newer",
+        "[h264_nvenc @ 0x55d0] Driver does not support the required nvenc API version. Required: 13.0 Found: 12.1",
         "ERROR: This version of CUDA.jl only supports NVIDIA drivers for CUDA 11.2 or higher (yours is"
         " for CUDA 10.2.0)",
     ],

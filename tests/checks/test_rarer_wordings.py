@@ -1,0 +1,127 @@
+"""What is said seldom, in another language, or by a program of its own: it leads to the same findings."""
+
+from __future__ import annotations
+
+import pytest
+
+from nvdiag.knowledge.messages import Message, messages
+from nvdiag.model.finding import Confidence
+from tests.checks.diagnosing import first, ids
+from tests.checks.pasting import pasted, saying
+
+MIG_TABLE = """\
+| NVIDIA-SMI 550.90.07              Driver Version: 550.90.07      CUDA Version: 12.4     |
+|   0  NVIDIA H100 PCIe               On  |   00000000:17:00.0 Off |                   On |
+| N/A   31C    P0             48W /  350W |      87MiB /  81559MiB |     N/A      Default |
+|                                         |                        |              Enabled |
+"""
+
+FOUND = [
+    # the loader's words, translated
+    ("cuda-library-missing", "libcublas.so.12: Kann die Shared-Object-Datei nicht öffnen: Datei nicht gefunden"),
+    ("cuda-library-missing", "libcudart.so.11.0: ne peut ouvrir le fichier d'objet partagé: Aucun fichier ou dossier"),
+    (
+        "cuda-library-missing",
+        "libcufft.so.11: no se puede abrir el archivo del objeto compartido: No existe el archivo",
+    ),
+    ("cuda-library-missing", "libcurand.so.10: невозможно открыть разделяемый объектный файл: Нет такого файла"),
+    (
+        "cuda-library-missing",
+        "libcusparse.so.12\uff1a共有オブジェクトファイルを開けません: そのようなファイルはありません",
+    ),
+    ("cudnn-mismatch", "libcudnn.so.9: 无法打开共享目标文件: 没有那个文件或目录"),
+    ("libcuda-missing", "libcuda.so.1: 无法打开共享对象文件: 没有那个文件或目录"),
+    # a build that stops, in make's other languages
+    ("driver-not-built", "make[1]: *** [Makefile:1942: /var/lib/dkms/nvidia/550.107.02/build] Fehler 2"),
+    ("driver-not-built", "make[2]: *** [scripts/Makefile.build:299: /var/lib/dkms/nvidia/470.256.02/build] 错误 2"),
+    # programs that look for a library by themselves
+    (
+        "cuda-library-missing",
+        "RuntimeError: jaxlib/cuda/versions_helpers.cc:72: operation cublasGetVersion( nullptr, &version) failed:"
+        " cuBlas internal error",
+    ),
+    ("cuda-library-missing", "OSError: library cudart not found"),
+    ("cuda-library-missing", "DEBUG: Possible options found for libcudart.so: set()"),
+    ("container-runtime-not-configured", "Failed to start nvml with error:  could not load NVML library"),
+    ("cuda-library-shadowed", "ImportError: core.so: undefined symbol: cudaGetDriverEntryPointByVersion"),
+    ("driver-library-incomplete", "[AVHWDeviceContext @ 0x5581] Cannot load libnvcuvid.so.1"),
+    (
+        "driver-library-incomplete",
+        "[hevc_nvenc @ 0x5581] Cannot load libnvidia-encode.so.1\n"
+        "[hevc_nvenc @ 0x5581] The minimum required Nvidia driver for nvenc is 570.0 or newer",
+    ),
+    # errors told by number alone
+    ("driver-too-old-for-cuda", "[E] [TRT] CUDA initialization failure with error 35. Please check your installation"),
+    ("no-cuda-device", "[E] [TRT] 6: CUDA initialization failure with error: 100. Please check"),
+    (
+        "uvm-not-loaded",
+        "ERROR: The NVIDIA Driver is present, but CUDA failed to initialize.  GPU functionality will not be available."
+        "\n   [[ Unknown error (error 999) ]]",
+    ),
+    (
+        "fabric-manager-not-running",
+        "The NVIDIA Driver is present, but CUDA failed to initialize.\n   [[ System not yet initialized (error 802) ]]",
+    ),
+    # the kernel module, and what switches a GPU off
+    ("no-nvidia-gpu", "NVRM: No NVIDIA graphics adapter found!\nNVRM: NVIDIA init module failed!"),
+    ("gpu-reset-required", "NVRM: GPU1 _kgspLogRpcTimeout: ************* GSP Timeout *************"),
+    ("gpu-switched-off", "Cannot switch GPUS : bbswitch refuses to turn ON the GPU"),
+    # MIG, and a program that counts instances as GPUs
+    ("mig-misconfigured", MIG_TABLE + "RuntimeError: CUDA error: invalid device ordinal"),
+    (
+        "mig-misconfigured",
+        "$ echo $CUDA_VISIBLE_DEVICES\nMIG-89c850dc-38e3-57df-85c7-690c186b68e9\n"
+        "RuntimeError: CUDA error: invalid device ordinal",
+    ),
+    # Ollama's list of what it was built with
+    ("llama-built-without-cuda", 'level=INFO source=routes.go:1339 msg="Dynamic LLM libraries" runners=[cpu]'),
+    ("llama-built-without-cuda", 'level=INFO msg="Dynamic LLM libraries [cpu_avx2 cpu cpu_avx]"'),
+]
+
+
+@pytest.mark.parametrize(("identifier", "text"), FOUND)
+def test_a_rarer_wording_leads_to_its_finding(identifier: str, text: str) -> None:
+    assert first(saying(text)).id == identifier
+
+
+@pytest.mark.parametrize("message", [one for one in messages() if one.proves], ids=lambda one: one.name)
+def test_what_a_message_proves_is_found_first_in_its_own_words(message: Message) -> None:
+    assert first(pasted(message.example)).id == message.proves
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "libcudart.so.12: 无法打开共享目标文件: 权限不够",
+        "make[1]: *** [Makefile:1942: /var/lib/dkms/virtualbox/7.0.14/build] Fehler 2",
+        "[h264_nvenc @ 0x55d0] The minimum required Nvidia driver for nvenc is 570.0 or newer",
+        "DEBUG: Possible options found for libcudart.so: {PosixPath('/usr/local/cuda/lib64/libcudart.so.11.0')}",
+        'level=INFO msg="Dynamic LLM libraries [cpu cpu_avx cuda_v12 rocm_v6]"',
+        "ImportError: _ext.so: undefined symbol: cudaMalloc",
+        MIG_TABLE,
+    ],
+)
+def test_what_only_looks_like_it_claims_nothing(text: str) -> None:
+    assert ids(saying(text)) == []
+
+
+def test_a_module_that_counts_no_gpu_does_not_deny_one_that_the_bus_shows() -> None:
+    text = "NVRM: No NVIDIA GPU found.\n01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GA102 [10de:2204]"
+    assert "no-nvidia-gpu" not in ids(pasted(text))
+
+
+def test_a_video_library_that_is_missing_follows_from_a_missing_libcuda() -> None:
+    text = "[AVHWDeviceContext @ 0x1] Cannot load libcuda.so.1\n[AVHWDeviceContext @ 0x1] Cannot load libnvcuvid.so.1"
+    assert first(saying(text)).id == "libcuda-missing"
+
+
+def test_a_gsp_that_does_not_answer_is_told_once_where_its_xid_is_there() -> None:
+    text = (
+        "NVRM: GPU1 _kgspLogRpcTimeout: ************* GSP Timeout *************\n"
+        "NVRM: Xid (PCI:0000:41:00): 119, pid=871, name=python3, Timeout after 6s of waiting for RPC response"
+    )
+    assert ids(saying(text)).count("gpu-reset-required") == 1
+
+
+def test_a_module_that_counts_no_gpu_is_no_certainty() -> None:
+    assert first(saying("NVRM: No NVIDIA GPU found.")).confidence is Confidence.LIKELY
