@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from nvdiag.checks import _said
+from nvdiag.checks import _cuda_ways, _said
 from nvdiag.engine import check
 from nvdiag.facts.architectures import GpuCapabilities, GpuCapability, WantedArchitectures
 from nvdiag.facts.messages import Messages
@@ -15,9 +15,6 @@ from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, La
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion
-
-_FIRST_OF_CONDA = CudaVersion.of("11.8")
-"""From here on NVIDIA's conda channel has the toolkits in parts."""
 
 _LOOK = Remedy(
     summary="see what the toolkit can make, and what the GPU is",
@@ -66,13 +63,12 @@ def _another_toolkit(row: ComputeRow | None, toolkits: Toolkits | Unknown) -> Re
             commands=(f"export CUDA_HOME={root} PATH={root}/bin:$PATH",),
             prediction="begin the build in an empty folder",
         )
-    wanted = row.last or row.first
     which = f"CUDA {row.last} or older: newer ones have dropped {row.name}"
     if row.last is None:
         which = f"CUDA {row.first} or newer, the first that knows {row.name}"
     return Remedy(
         summary=f"build with a toolkit of {which} ({row.source[0]})",
-        commands=(f"conda install -c nvidia cuda-nvcc={wanted}",) if wanted >= _FIRST_OF_CONDA else (),
+        commands=_cuda_ways.conda_nvcc(row.last or row.first),
         prediction="several toolkits live side by side; the driver must support the CUDA version of this one",
     )
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from nvdiag.checks import _cuda_ways
 from nvdiag.engine import check
 from nvdiag.facts.answers import DriverCuda
+from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.toolkits import VARIABLES, Toolkit, Toolkits
@@ -17,7 +19,7 @@ from nvdiag.model.versions import CudaVersion
 
 @check("driver-too-old-for-cuda")
 def the_driver_supports_the_toolkits_cuda(
-    loaded: LoadedDriver, toolkits: Toolkits, supported: DriverCuda
+    loaded: LoadedDriver, toolkits: Toolkits, supported: DriverCuda, limits: DriverLimits | Unknown
 ) -> Iterator[Finding]:
     """The driver runs what the toolkit that this environment picks will build."""
     chosen = next((toolkit for toolkit in toolkits.found if toolkit.chosen_by), None)
@@ -26,10 +28,17 @@ def the_driver_supports_the_toolkits_cuda(
     if chosen.version is None:
         raise Unknown(f"the version of the toolkit at {chosen.root}: {chosen.source}")
     if chosen.version.major > supported.version.major:
-        yield _too_old(loaded, chosen, chosen.version, supported)
+        yield _too_old(loaded, chosen, chosen.version, supported, limits, toolkits)
 
 
-def _too_old(loaded: LoadedDriver, toolkit: Toolkit, version: CudaVersion, supported: DriverCuda) -> Finding:
+def _too_old(
+    loaded: LoadedDriver,
+    toolkit: Toolkit,
+    version: CudaVersion,
+    supported: DriverCuda,
+    limits: DriverLimits | Unknown,
+    toolkits: Toolkits,
+) -> Finding:
     insisted = toolkit.chosen_by in VARIABLES
     return Finding(
         id="driver-too-old-for-cuda",
@@ -45,36 +54,37 @@ def _too_old(loaded: LoadedDriver, toolkit: Toolkit, version: CudaVersion, suppo
             Evidence(source=supported.source, excerpt=supported.version.text),
             Evidence(source=toolkit.source, excerpt=version.text),
             Evidence(source=loaded.source, excerpt=loaded.release.text),
+            *_cuda_ways.of_tables(version, limits),
         ),
         remedies=(
-            Remedy(
-                summary=f"build with a toolkit of CUDA {supported.version.major}, at best {supported.version} or older",
-                commands=("ls -d /usr/local/cuda-*",),
-                prediction="no driver change and no root are needed where such a toolkit is installed",
-            ),
-            Remedy(
-                summary=_newer_driver(version),
-                needs_root=True,
-                reboots=True,
-                prediction=f"the present driver is {loaded.release}",
-            ),
+            _older_toolkit(toolkits, supported.version),
+            *_cuda_ways.forward_compatible(version, limits),
+            _cuda_ways.newer_driver(version, limits),
         ),
         layers=(Layer.CUDA_DRIVER, Layer.TOOLKITS),
     )
 
 
-def _newer_driver(version: CudaVersion) -> str:
-    """What the table says of the driver that this CUDA version needs."""
-    from nvdiag.knowledge import cuda as tables
-
-    try:
-        row = tables.toolkit(version.short)
-    except Unknown as why:
-        return f"install a newer driver ({why})"
-    if row is None or row.driver is None:
-        branch = f" of branch {row.branch}" if row and row.branch else ""
-        return f"install a newer driver{branch} for CUDA {version.short}"
-    return f"install driver {row.driver} or newer, which CUDA {version.short} was released with ({row.source[0]})"
+def _older_toolkit(toolkits: Toolkits, supported: CudaVersion) -> Remedy:
+    """The newest toolkit here whose programs the driver runs, else where to look for one."""
+    fitting = [
+        one
+        for one in toolkits.found
+        if one.nvcc and one.version is not None and one.version.major == supported.major and one.root.startswith("/")
+    ]
+    if fitting:
+        best = max(fitting, key=lambda one: (one.version is not None and one.version.short <= supported, one.root))
+        root = shlex.quote(best.root)
+        return Remedy(
+            summary=f"build with the toolkit at {best.root}, which is of CUDA {best.version}",
+            commands=(f"export CUDA_HOME={root} PATH={root}/bin:$PATH",),
+            prediction="neither root nor a new driver; begin the build in an empty folder",
+        )
+    return Remedy(
+        summary=f"build with a toolkit of CUDA {supported.major}, at best {supported} or older",
+        commands=("ls -d /usr/local/cuda-*", *_cuda_ways.conda_nvcc(supported)),
+        prediction="no driver change and no root are needed; several toolkits live side by side",
+    )
 
 
 @check("toolkit-shadowed")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from nvdiag.checks import _said
+from nvdiag.checks import _cuda_ways, _said
 from nvdiag.engine import check
+from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.messages import Messages, Said
+from nvdiag.facts.python_packages import TorchBuild
+from nvdiag.facts.toolkits import Toolkits
 from nvdiag.knowledge.compute_capabilities import compute
 from nvdiag.model.finding import Confidence, Finding, Layer, Remedy, Severity
-from nvdiag.model.unknown import NotApplicable
-from nvdiag.model.versions import CudaVersion
+from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.versions import CudaVersion, DriverRelease
 
 _BARE_35 = frozenset({"cuda-35-insufficient", "cuda-35-number", "ollama-driver-too-old"})
 """Messages that are said as well where no driver is reached at all: its version then counts as 0."""
@@ -22,10 +26,13 @@ _NO_DRIVER_REACHED = (
 
 
 @check("driver-too-old-for-cuda", area="cuda")
-def no_program_asks_for_a_newer_driver(messages: Messages) -> Iterator[Finding]:
+def no_program_asks_for_a_newer_driver(
+    messages: Messages, limits: DriverLimits | Unknown, torch: TorchBuild | Unknown
+) -> Iterator[Finding]:
     """No program says that the driver is too old for its CUDA."""
     said = _said.about(messages, "driver-too-old-for-cuda")
     images = messages.named("banner-driver-too-old")  # NVIDIA's images try cuda-compat first, and print why it failed
+    limits, needed = _limits(said, limits), _needed(said, torch)
     yield _said.finding(
         said,
         "driver-too-old-for-cuda",
@@ -33,11 +40,41 @@ def no_program_asks_for_a_newer_driver(messages: Messages) -> Iterator[Finding]:
         detail="The program brings a CUDA runtime that needs a newer driver than the one that answers it."
         + (" Error 35 also comes where no libcuda is found; nvidia-smi tells the two apart." if _bare(said) else ""),
         confidence=Confidence.POSSIBLE if _bare(said) and _other_reason(messages) else None,
-        remedies=_for_an_old_driver(said),
+        remedies=_for_an_old_driver(said, limits, needed, torch),
         explains=frozenset({"no-cuda-device", "gpu-init-failed", "ptx-newer-than-driver"})
         | (frozenset({"cuda-compat-unsupported", "libcuda-mismatch"}) if images else frozenset()),
         layers=(Layer.CUDA_DRIVER,),
+        beside=_cuda_ways.of_tables(needed, limits),
     )
+
+
+def _limits(said: Sequence[Said], limits: DriverLimits | Unknown) -> DriverLimits | Unknown:
+    """What the driver can run; PyTorch's own word on its CUDA version comes first."""
+    supported = _supported(said)
+    if supported is None or (isinstance(limits, DriverLimits) and limits.cuda == supported):
+        return limits
+    if isinstance(limits, Unknown):
+        return DriverLimits(cuda=supported, release=None, gpus=(), names=())
+    return replace(limits, cuda=supported, release=None)
+
+
+def _needed(said: Sequence[Said], torch: TorchBuild | Unknown) -> CudaVersion | None:
+    """The CUDA version that the program brings: by the message, else PyTorch's where it speaks or nothing else does."""
+    for one in said:
+        if one.message.name in ("cli-requirement-cuda", "julia-driver-too-old"):
+            return CudaVersion.or_none(one.groups.get("wanted") or one.groups.get("needed"))
+        if one.message.name == "banner-driver-too-old":
+            return _cuda_of(DriverRelease.or_none(one.groups.get("wanted")))
+    return torch.cuda if isinstance(torch, TorchBuild) else None
+
+
+def _cuda_of(release: DriverRelease | None) -> CudaVersion | None:
+    from nvdiag.knowledge.cuda import cuda_of_branch
+
+    try:
+        return cuda_of_branch(release.branch) if release else None
+    except Unknown:
+        return None
 
 
 def _bare(said: Sequence[Said]) -> bool:
@@ -63,32 +100,30 @@ def _too_old_title(said: Sequence[Said]) -> str:
     return f"PyTorch needs a newer driver: this one supports CUDA {supported} and no newer" if supported else ""
 
 
-def _for_an_old_driver(said: Sequence[Said]) -> tuple[Remedy, ...]:
-    supported = _supported(said)
-    limit = f"CUDA {supported}" if supported else "the CUDA version that nvidia-smi prints in its head"
+def _for_an_old_driver(
+    said: Sequence[Said], limits: DriverLimits | Unknown, needed: CudaVersion | None, torch: TorchBuild | Unknown
+) -> tuple[Remedy, ...]:
+    of_pytorch = isinstance(torch, TorchBuild) or any(one.message.by == "PyTorch" for one in said)
     return (
         Remedy(
             summary="compare what the driver supports with what the program brings",
             commands=("nvidia-smi | grep 'CUDA Version'", "python3 -c 'import torch; print(torch.version.cuda)'"),
         ),
-        Remedy(
-            summary=f"without touching the driver: take a build, a wheel or an image for {limit} or older",
-            prediction="within one CUDA major (from 11 on) a newer minor version mostly runs too",
-        ),
-        Remedy(
-            summary="update the driver to the branch of the CUDA version that the program brings; in a container or"
-            " under WSL that is the host's or Windows' driver",
-            needs_root=True,
-            reboots=True,
-            prediction="see first that the newer branch still supports every GPU in the machine",
-        ),
+        *(_cuda_ways.pytorch_builds(limits, torch) if of_pytorch else ()),
+        _cuda_ways.other_build(limits),
+        *_cuda_ways.forward_compatible(needed, limits),
+        _cuda_ways.newer_driver(needed, limits),
     )
 
 
 @check("ptx-newer-than-driver", area="cuda")
-def no_ptx_is_newer_than_its_compiler(messages: Messages) -> Iterator[Finding]:
+def no_ptx_is_newer_than_its_compiler(
+    messages: Messages, limits: DriverLimits | Unknown, torch: TorchBuild | Unknown, toolkits: Toolkits | Unknown
+) -> Iterator[Finding]:
     """No program's PTX is refused as newer than the driver's (or ptxas') compiler."""
     said = _said.about(messages, "ptx-newer-than-driver")
+    needed = _maker(limits, torch, toolkits)
+    limit = f"CUDA {limits.cuda}" if isinstance(limits, DriverLimits) else "the driver's CUDA version"
     yield _said.finding(
         said,
         "ptx-newer-than-driver",
@@ -99,19 +134,58 @@ def no_ptx_is_newer_than_its_compiler(messages: Messages) -> Iterator[Finding]:
                 summary="compare the driver's CUDA version with the toolkit that made the PTX",
                 commands=("nvidia-smi | grep 'CUDA Version'", "nvcc --version"),
             ),
+            *(_full_builds(limits, torch) if isinstance(torch, TorchBuild) else ()),
             Remedy(
-                summary="use a toolkit or a build of at most the driver's CUDA version, or build binary code for the"
-                " GPU (-gencode arch=compute_XY,code=sm_XY), which the driver need not compile",
+                summary=f"use a toolkit or a build of at most {limit}, or build binary code for the GPU"
+                f" ({_gencode(limits)}), which the driver need not compile",
                 prediction="neither needs root nor a new driver",
             ),
             Remedy(
-                summary="update the driver to the branch of the toolkit's CUDA version",
+                summary="update the driver to the branch of the toolkit's CUDA version"
+                + (f": {_driver_of(needed)}" if needed else ""),
                 needs_root=True,
                 reboots=True,
             ),
         ),
         layers=(Layer.CUDA_DRIVER, Layer.TOOLKITS),
+        beside=_cuda_ways.of_tables(None, limits),
     )
+
+
+def _maker(
+    limits: DriverLimits | Unknown, torch: TorchBuild | Unknown, toolkits: Toolkits | Unknown
+) -> CudaVersion | None:
+    """The CUDA version that made the PTX, as far as can be told: PyTorch's or nvcc's, if newer than the driver's."""
+    made = torch.cuda if isinstance(torch, TorchBuild) else None
+    if isinstance(toolkits, Toolkits):
+        made = made or next((one.version for one in toolkits.found if one.chosen_by and one.version), None)
+    newer = made is not None and (isinstance(limits, Unknown) or made.short > limits.cuda)
+    return made.short if made is not None and newer else None
+
+
+def _full_builds(limits: DriverLimits | Unknown, torch: TorchBuild | Unknown) -> Iterator[Remedy]:
+    """Of PyTorch's builds those whose PTX the driver reads: of its own CUDA version or older."""
+    return (one for one in _cuda_ways.pytorch_builds(limits, torch) if "in full" in one.summary)
+
+
+def _gencode(limits: DriverLimits | Unknown) -> str:
+    """nvcc's option for binary code of the first GPU, where its capability is known."""
+    known = limits.gpus[0].capabilities if isinstance(limits, DriverLimits) and limits.gpus else ()
+    number = known[0].replace(".", "") if len(known) == 1 else "XY"
+    listed = f"; TORCH_CUDA_ARCH_LIST={known[0]} without +PTX" if number != "XY" else ""
+    return f"-gencode arch=compute_{number},code=sm_{number}{listed}"
+
+
+def _driver_of(cuda: CudaVersion) -> str:
+    from nvdiag.knowledge.cuda import toolkit
+
+    try:
+        row = toolkit(cuda)
+    except Unknown as why:
+        return str(why)
+    if row is None:
+        return f"that of CUDA {cuda}"
+    return f"{row.driver or f'branch {row.branch}'} or newer for CUDA {cuda} ({row.source[0]})"
 
 
 _WORKS_ANYWAY = frozenset({"torch-capability-list", "tf-kernels-not-built"})

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
+from nvdiag.checks import _cuda_ways
 from nvdiag.checks.python_environment import runs
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
+from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.frameworks import Framework, Frameworks
 from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.python_environments import PythonEnvironment
+from nvdiag.facts.python_packages import TorchBuild
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -25,7 +28,12 @@ _NEEDS_CUDA = ("flash-attn", "vllm")
 
 @check("driver-too-old-for-cuda", area="cuda")
 def the_driver_supports_the_frameworks_cuda(
-    frameworks: Frameworks, supported: DriverCuda, loaded: LoadedDriver | Unknown, cuda: CudaAnswer | Unknown
+    frameworks: Frameworks,
+    supported: DriverCuda,
+    loaded: LoadedDriver | Unknown,
+    cuda: CudaAnswer | Unknown,
+    limits: DriverLimits | Unknown,
+    torch: TorchBuild | Unknown,
 ) -> Iterator[Finding]:
     """The driver runs the CUDA versions that the installed frameworks were built with."""
     there = supported.version.short
@@ -53,14 +61,12 @@ def the_driver_supports_the_frameworks_cuda(
                 if isinstance(loaded, LoadedDriver)
                 else ()
             ),
+            *_cuda_ways.of_tables(max(newer.values()), limits),
         ),
         remedies=(
+            *(_cuda_ways.pytorch_builds(limits, torch) if "torch" in newer else ()),
             _older_builds(frameworks.environment, list(newer), there),
-            Remedy(
-                summary=f"or install a driver that supports CUDA {max(one.major for one in newer.values())}",
-                needs_root=True,
-                reboots=True,
-            ),
+            _cuda_ways.newer_driver(max(newer.values()), limits),
         ),
         explains=frozenset({"no-cuda-device"}),
         layers=(Layer.CUDA_DRIVER,),

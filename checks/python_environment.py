@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from nvdiag.checks import _cuda_ways
 from nvdiag.engine import check
 from nvdiag.facts.answers import DriverCuda
+from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild, TorchEnvironment, TorchNccl, TorchSees
 from nvdiag.facts.smi_report import SmiReport
@@ -60,7 +62,7 @@ def pytorch_is_built_with_cuda(
 
 @check("driver-too-old-for-cuda", area="cuda")
 def the_driver_supports_pytorchs_cuda(
-    torch: TorchBuild, supported: DriverCuda, sees: TorchSees | Unknown
+    torch: TorchBuild, supported: DriverCuda, sees: TorchSees | Unknown, limits: DriverLimits | Unknown
 ) -> Iterator[Finding]:
     """The driver runs the CUDA version that PyTorch was built with."""
     if torch.python is not None:
@@ -81,10 +83,12 @@ def the_driver_supports_pytorchs_cuda(
         evidence=(
             Evidence(source=torch.source, excerpt=f"torch {torch.version}, CUDA {needed}"),
             Evidence(source=supported.source, excerpt=f"CUDA {supported.version}"),
+            *_cuda_ways.of_tables(needed, limits),
         ),
         remedies=(
-            _PICK_A_BUILD,
-            Remedy(summary=f"or install a driver that supports CUDA {needed}", needs_root=True, reboots=True),
+            *(tuple(_cuda_ways.pytorch_builds(limits, torch)) or (_PICK_A_BUILD,)),
+            *_cuda_ways.forward_compatible(needed, limits),
+            _cuda_ways.newer_driver(needed, limits),
         ),
         explains=frozenset({"no-cuda-device"}),
         layers=(Layer.CUDA_DRIVER,),

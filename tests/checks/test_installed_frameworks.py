@@ -256,7 +256,11 @@ def test_a_framework_for_a_newer_cuda_major_than_the_drivers_is_named() -> None:
     assert (found.id, found.confidence) == ("driver-too-old-for-cuda", Confidence.CERTAIN)
     assert "torch 2.8.0+cu128 for CUDA 12.8" in found.title
     assert "cupy" not in found.title
-    assert found.remedies[0].commands[-1] == f"{VENV}/bin/python -m pip uninstall torch"
+    assert found.remedies[0].commands == (
+        f"{VENV}/bin/python -m pip install --force-reinstall 'torch==2.7.*'"
+        " --index-url https://download.pytorch.org/whl/cu118",
+    )
+    assert found.remedies[1].commands[-1] == f"{VENV}/bin/python -m pip uninstall torch"
 
 
 def test_a_build_for_the_cpu_in_the_active_environment_is_told_where_the_gpu_works() -> None:
