@@ -37,9 +37,13 @@ _CONSEQUENCES = frozenset(
         "fabric-manager-mismatch",
         "fabric-manager-not-running",
         "uvm-not-loaded",
+        "cdi-spec-stale",
     }
 )
-"""What a mismatch is disguised as: error 804, firmware of the other release, a fabric manager that does not start."""
+"""What a mismatch is disguised as: error 804, firmware of the other release, a fabric manager that does not start.
+
+A CDI specification cannot be made anew until it ends.
+"""
 
 _NOT_ASKED = Unknown("nvidia-smi was not asked")
 

@@ -26,7 +26,7 @@ from nvdiag.report.shown import SHOWN
 from tests.cli.calling import call, one_line
 from tests.facts.package_log_texts import APT_HISTORY
 from tests.report.reporting import MACHINES
-from tests.scenarios import containers, machines, reports
+from tests.scenarios import containers, containers_host, machines, reports
 from tests.scenarios.processes import DOCKER, LOGIN, process, service
 from tests.scenarios.reboots import SCENARIOS as REBOOTS
 
@@ -53,6 +53,9 @@ LIVE: Mapping[str, Callable[[], Host]] = {
     "processes and a history": lambda: (
         machines.joined(machines.ubuntu_dkms(), *BUSY).but(files={"/var/log/apt/history.log": APT_HISTORY}).host()
     ),
+    "Docker with CDI": lambda: containers_host.docker_cdi(spec_of=containers_host.OLD).host(),
+    "a node of the GPU Operator": lambda: containers_host.gpu_operator_node().host(),
+    "a k3s node": lambda: containers_host.k3s_node(found_the_toolkit=False).host(),
     **{name: REBOOTS[name].tree.host for name in ("ostree-well", "rocky-saved-entry-is-old")},
 }
 WHOLE = {**LIVE, **{name: one.tree.host for name, one in REBOOTS.items()}}

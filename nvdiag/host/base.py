@@ -235,8 +235,9 @@ class Host(ABC):
         return dict(self._get("elf", f"{path} needs"))
 
     def contents(self, kind: str, path: str) -> dict[str, Json]:
-        """What a large binary file says, read by one of the readers of its kind: `kernel`, `initramfs`, `certificates`.
+        """What a file says, of which not all is to be told, read by one of the readers of its kind.
 
+        `kernel`, `initramfs` and `certificates` are large binary files, `settings:FORM` those of container engines.
         Absent, Refused (also with the reader's reason), NotRecorded. The readers' own modules say what they answer.
         """
         return dict(self._get("contents", f"{kind} {path}"))

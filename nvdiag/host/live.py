@@ -175,6 +175,10 @@ class LiveHost(Host):
             from nvdiag.host import certificates
 
             return certificates.read_list(path)
+        if kind.startswith("settings:"):
+            from nvdiag.host import engine_files
+
+            return engine_files.read_settings(kind.removeprefix("settings:"), path)
         if kind != "kernel":
             raise LookupError(f"{kind} is nothing that nvdiag reads")
         from nvdiag.host import kernel_image

@@ -7,6 +7,7 @@ from typing import Any
 
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.report.container_host import of_the_host
 from nvdiag.report.shown import fact
 
 Json = Any
@@ -21,6 +22,7 @@ def container(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "engine": around.container,
         "described": around.described or None,
         "host": _host(around),
+        **of_the_host(facts),
     }
 
 

@@ -7,6 +7,10 @@ from typing import TypeVar
 
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.boot import NextBootKernel
+from nvdiag.facts.cdi import CdiSpecifications
+from nvdiag.facts.container_engines import ContainerEngines
+from nvdiag.facts.container_toolkit import ContainerToolkit
+from nvdiag.facts.driver_container import DriverContainer
 from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.holders import ModuleHolders
@@ -34,6 +38,7 @@ SHOWN: tuple[type[object], ...] = (
     NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
     PythonEnvironments, Frameworks, KernelLog, DriverHistory, ModuleHolders, UpdateGuards, RebootVerdict, WslSetup,
+    ContainerEngines, ContainerToolkit, CdiSpecifications, DriverContainer,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

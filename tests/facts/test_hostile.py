@@ -19,6 +19,8 @@ from nvdiag.facts import (
     answers,
     boot_entries,
     boot_grub,
+    cdi_document,
+    container_toolkit,
     cuda_compat,
     kernel_log,
     libraries,
@@ -32,12 +34,12 @@ from nvdiag.facts import (
     toolkits,
     xid,
 )
-from nvdiag.host import modinfo, snapshot
+from nvdiag.host import engine_files, modinfo, snapshot
 from nvdiag.host.snapshot import NotASnapshot, SnapshotHost
 from nvdiag.model.diagnosis import Diagnosis, Status
 from nvdiag.model.unknown import ParseError
 from tests.facts.hostile import QUICK, any_change, any_json, any_text, documents, machine, odd_answer
-from tests.scenarios import machines
+from tests.scenarios import containers_host, machines
 from tests.scenarios.booting import grub_cfg
 
 LDCONFIG = "\tlibcuda.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libcuda.so.1\n"
@@ -48,6 +50,7 @@ HEALTH = (
     "GPU 00000000:07:00.0\n  Remapped Rows\n    Pending  : Yes\n  ECC Errors\n  Aggregate\n DRAM Uncorrectable : 2\n"
 )
 MENU = boot_entries.parse_grub_cfg(grub_cfg(("6.8.0-90-generic", "6.8.0-85-generic")))
+SPECIFICATION = containers_host.as_yaml(containers_host.specification())
 MODINFO = "filename: /a/nvidia.ko\nversion:  570.172.08\nlicense:  Dual MIT/GPL\n"
 
 PARSERS: tuple[tuple[Callable[[str], object], tuple[str, ...]], ...] = (
@@ -73,6 +76,13 @@ PARSERS: tuple[tuple[Callable[[str], object], tuple[str, ...]], ...] = (
     (lambda text: kernel_log.xids_in(text, "log"), ()),
     (lambda text: list(smi_query.health_lines(text, "query")), (HEALTH,)),
     (recognised.recognised, ()),
+    (container_toolkit.parse_config, (containers_host.CONFIG_TOML,)),
+    (lambda text: cdi_document.parse_specification(text, "a.yaml"), (SPECIFICATION,)),
+    (lambda text: cdi_document.parse_specification(text, "a.json"), ()),
+    (lambda text: engine_files.settings("docker", text), (containers_host.daemon_json(),)),
+    (lambda text: engine_files.settings("containerd", text), (containers_host.CONTAINERD_2,)),
+    (lambda text: engine_files.settings("cri-o", text), (containers_host.CRIO_TOML,)),
+    (lambda text: engine_files.settings("podman", text), ('[engine]\nhooks_dir = ["/a"]\n',)),
     (modinfo.parse_listing, (MODINFO,)),
     (lambda text: modinfo.parse_section(text.encode("utf-8", "surrogatepass")), ("version=570.1\0license=NVIDIA",)),
 )

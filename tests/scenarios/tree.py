@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any
 
-from nvdiag.host import Host, certificates, initramfs, kernel_image, modinfo
+from nvdiag.host import Host, certificates, engine_files, initramfs, kernel_image, modinfo
 from nvdiag.host.record import RecordingHost
 from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Source
@@ -181,6 +181,9 @@ class TreeHost(Host):
     def _contents(self, key: str) -> Any:
         kind, _, path = key.partition(" ")
         real = self._real(path)
+        if kind.startswith("settings:"):
+            text = self.tree.files.get(real)
+            return None if text is None else engine_files.settings(kind.removeprefix("settings:"), text)
         if real not in self.tree.images:
             return None if self._stats(path) is None else {"error": "EACCES"}
         return read_by(READERS[kind], real, self.tree.images[real])
