@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 from nvdiag.checks import _driver_remedies, _evidence, _remedies
 from nvdiag.engine import check
-from nvdiag.facts.firmware import GspFirmware
+from nvdiag.facts.gsp_firmware import LoadedFirmware
 from nvdiag.facts.module_files import RunningKernelModule
-from nvdiag.facts.modules import Flavour, LoadedDriver
+from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.pci import GpusOnBus
 from nvdiag.facts.signatures import RunningSignature
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.text import listed
-from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.unknown import Unknown
 
 _UNUSABLE = frozenset(
     {"driver-not-loaded", "gpu-bound-to-other-driver", "gpu-init-failed", "device-nodes-missing", "no-cuda-device"}
@@ -53,21 +53,22 @@ def the_kernel_takes_the_modules_signature(
 
 @check("gsp-firmware-missing", area="driver")
 def the_loaded_module_has_its_firmware(
-    loaded: LoadedDriver, firmware: GspFirmware, distribution: Distribution | Unknown
+    loaded: LoadedDriver, firmware: LoadedFirmware, distribution: Distribution | Unknown
 ) -> Iterator[Finding]:
-    """GSP firmware of the loaded module's own release is on disk, where the driver does not answer."""
+    """GSP firmware of the loaded module's own release is on disk, where it needs it and the driver does not answer."""
     if firmware.folders:
         return
-    if loaded.flavour is not Flavour.OPEN:
-        raise NotApplicable("the proprietary module also runs without GSP firmware on most GPUs")
     others = f"; there is {listed(list(firmware.others))}" if firmware.others else ""
     yield Finding(
         id="gsp-firmware-missing",
         severity=Severity.ERROR,
         confidence=Confidence.LIKELY,
         title=f"the GSP firmware of the loaded module, {loaded.release}, is not on disk{others}",
-        detail="The open kernel modules load it at each start of a GPU, and take no other release's.",
+        detail="The open kernel modules load it at each start of a GPU, and take no other release's."
+        if firmware.asked_by is None
+        else "The module loads it at each start of a GPU, takes no other release's, and was told not to do without it.",
         evidence=(
+            *((firmware.asked_by,) if firmware.asked_by else ()),
             Evidence(source=firmware.looked[-1], excerpt=f"no nvidia/{loaded.release}/gsp_*.bin{others}"),
             Evidence(source=loaded.source, excerpt=loaded.release.text),
         ),

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from nvdiag.checks import _driver_remedies, _reboot_remedies, _remedies
 from nvdiag.engine import check
-from nvdiag.facts.boot_firmware import NextBootFirmware
-from nvdiag.facts.firmware import GspFirmware
+from nvdiag.facts.gsp_firmware import LoadedFirmware, NextBootFirmware
 from nvdiag.facts.modprobe import ModuleBlocks
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import LoadedDriver
@@ -47,13 +46,13 @@ def the_module_that_boots_next_has_its_firmware(
     loaded: LoadedDriver,
     following: NextBootModule,
     firmware: NextBootFirmware,
-    now: GspFirmware | Unknown,
+    now: LoadedFirmware | Unknown,
     obstacles: NextBootObstacles,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
 ) -> Iterator[Finding]:
     """The GSP firmware of the module that boots next is there, where the module needs it."""
-    if isinstance(now, GspFirmware) and now.release == firmware.release and not now.folders:
+    if isinstance(now, LoadedFirmware) and now.release == firmware.release and not now.folders:
         raise NotApplicable("the loaded module misses the same firmware now")
     reason = _standing(obstacles, Why.FIRMWARE)
     if reason is not None:

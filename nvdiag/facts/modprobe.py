@@ -54,6 +54,22 @@ class ModuleBlocks:
         return cls(tuple(refused), tuple(unasked))
 
 
+def options_of(host: Host, kernel: NextBootKernel | Unknown, name: str) -> list[tuple[str, Evidence]]:
+    """The values that the next boot gives the module for one of its options; the last one counts.
+
+    Debian calls the module nvidia-current.
+    """
+    following = kernel if isinstance(kernel, NextBootKernel) else None
+    line_of = re.compile(rf"options nvidia(?:-current)? (?:.* )?{name}=(\S+)")
+    word_of = re.compile(rf"nvidia\.{name}=(\S+)")
+    lines = _configured(host, following.root if following else "")
+    words = (following.options if following and following.options else _running_options(host)).split()
+    found = [(match[1], one) for one in lines if (match := line_of.match(one.excerpt))]
+    return found + [
+        (match[1], Evidence(source=COMMAND_LINE, excerpt=word)) for word in words if (match := word_of.fullmatch(word))
+    ]
+
+
 def _running_options(host: Host) -> str:
     """The command line of the kernel that runs, only where nvidia is in it: a recording needs no more of it."""
     try:

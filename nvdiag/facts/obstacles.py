@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.facts.boot_firmware import NextBootFirmware
+from nvdiag.facts.gsp_firmware import NextBootFirmware
 from nvdiag.facts.initramfs import InitramfsCopy
 from nvdiag.facts.modprobe import ModuleBlocks
 from nvdiag.facts.module_files import NextBootModule
@@ -86,10 +86,14 @@ def _refused(signature: NextBootSignature | Unknown) -> Iterator[Reason]:
 def _without_firmware(firmware: NextBootFirmware | Unknown) -> Iterator[Reason]:
     if isinstance(firmware, NextBootFirmware) and not firmware.there:
         others = f" (there is that of {', '.join(firmware.others[:3])})" if firmware.others else ""
+        asked = f", and {firmware.asked_by.excerpt} asks for it" if firmware.asked_by else ""
         yield Reason(
             why=Why.FIRMWARE,
-            says=f"the GSP firmware of {firmware.release} is not in {firmware.folder}{others}",
-            evidence=(Evidence(source=firmware.folder, excerpt="no gsp_*.bin"),),
+            says=f"the GSP firmware of {firmware.release} is not in {firmware.folder}{others}{asked}",
+            evidence=(
+                Evidence(source=firmware.folder, excerpt="no gsp_*.bin"),
+                *((firmware.asked_by,) if firmware.asked_by else ()),
+            ),
         )
 
 

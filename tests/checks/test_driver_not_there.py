@@ -238,6 +238,29 @@ def test_firmware_of_its_own_release_is_found_where_the_kernel_looks(files: dict
     assert "gsp-firmware-missing" not in ids(WELL.without("/usr/lib/firmware/nvidia/").but(files=files, probes=SILENT))
 
 
+PROPRIETARY = machines.debian_current(NEW, NEW, NEW)
+FIRMWARE_ASKED = "/proc/driver/nvidia/params"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "device", "found"),
+    [
+        ("EnableGpuFirmware: 1\n", machines.RTX_4090, True),
+        ("EnableGpuFirmware: 18\n", machines.RTX_4090, False),
+        ("EnableGpuFirmware: 17\n", machines.RTX_4090, False),
+        ("EnableGpuFirmware: 0\n", machines.RTX_4090, False),
+        ("", machines.RTX_4090, False),
+        ("EnableGpuFirmware: 1\n", "0x1b80", False),
+    ],
+)
+def test_a_proprietary_module_misses_its_firmware_only_where_it_may_not_do_without(
+    parameter: str, device: str, found: bool
+) -> None:
+    files = {FIRMWARE_ASKED: f"ResmanDebugLevel: 4294967295\n{parameter}", f"{BUS}/device": f"{device}\n"}
+    machine = PROPRIETARY.but(files={**files, "/usr/lib/firmware/some": ""}, probes=SILENT)
+    assert ("gsp-firmware-missing" in ids(machine)) is found
+
+
 def dpkg(*lines: str) -> dict[str, Any]:
     text = "".join(f"{line}\n" for line in lines)
     return {shlex.join(package_facts.DPKG): {"exit": 0, "stdout": text, "stderr": ""}}

@@ -103,6 +103,16 @@ FAILED_LOG = (
 )
 DEBIAN = {
     "debian-well": Scenario(debian(D_NEW, {D40: d_ko(D_NEW)}), "", Answer.KEEPS),
+    "debian-without-firmware-well": Scenario(
+        debian(D_NEW, {D40: d_ko(D_NEW)}).without("/usr/lib/firmware/nvidia/5"), "", Answer.KEEPS
+    ),
+    "debian-firmware-asked-for": Scenario(
+        debian(
+            D_NEW, {D40: d_ko(D_NEW)},
+            Tree(files={"/etc/modprobe.d/gsp.conf": "options nvidia-current NVreg_EnableGpuFirmware=1\n"}),
+        ).without("/usr/lib/firmware/nvidia/5"),
+        "gsp-firmware-missing", Answer.BREAKS, "ls -l /lib/firmware/nvidia", "NVreg_EnableGpuFirmware=1 asks for it",
+    ),
     "debian-upgraded": Scenario(
         debian(D_OLD, {D40: d_ko(D_NEW)}), "driver-library-mismatch", Answer.FIXES, "sudo rmmod",
         f"the module on disk for {D40}, which boots next (the only kernel in /boot), is {D_NEW}",
