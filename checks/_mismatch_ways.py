@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvdiag.checks import _holder_words, _package_ways, _reload
-from nvdiag.facts.holders import ModuleHolders
+from nvdiag.facts.holders import Holder, ModuleHolders
 from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryCopy
 from nvdiag.facts.module_files import RunningKernelModule
 from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.system import Distribution
 from nvdiag.facts.without_reboot import WithoutReboot
 from nvdiag.model.finding import Evidence, Remedy
+from nvdiag.model.text import listed
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import DriverRelease
+
+_MOST_NAMED = 3
 
 
 def now(
@@ -46,12 +49,26 @@ def why_no_reload(way: WithoutReboot) -> str:
     return f" {why}" if why else ""
 
 
+def going_on(way: WithoutReboot) -> str:
+    """A sentence, after a blank, on what still has libraries that are gone from the disk; empty for nothing seen."""
+    old = _with_old_libraries(way)
+    if not old:
+        return ""
+    names = [_holder_words.called(one) for one in old[:_MOST_NAMED]]
+    more = [f"{len(old) - _MOST_NAMED} more"] if len(old) > _MOST_NAMED else []
+    return f" Still on the old ones, which are gone from the disk: {listed([*names, *more])}."
+
+
+def _with_old_libraries(way: WithoutReboot) -> list[Holder]:
+    return [one for one in way.holders.seen if one.old_libraries] if isinstance(way.holders, ModuleHolders) else []
+
+
 def evidence(way: WithoutReboot) -> Iterator[Evidence]:
     """Who has the GPU open, and whose libraries are gone from the disk: those go on only until they end."""
     if not isinstance(way.holders, ModuleHolders):
         return
     yield from _holder_words.evidence(way.holders)
-    for one in [one for one in way.holders.seen if one.old_libraries][:3]:
+    for one in _with_old_libraries(way)[:_MOST_NAMED]:
         yield Evidence(source=f"/proc/{one.pid}/maps", excerpt=f"{one.old_libraries[0]} (deleted)")
 
 

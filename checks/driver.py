@@ -93,8 +93,8 @@ def module_and_libraries_are_one_release(
             yield _disk_mismatch(loaded, installed, evidence, after, (*now, *after.repairs(), *later), history)
         else:
             how = _how_it_came(loaded, installed, history)
-            why = _mismatch_ways.why_no_reload(way)
-            yield _memory_mismatch(loaded, installed, evidence, (*now, *after.remedies(), *later), how, why)
+            more = _mismatch_ways.going_on(way) + _mismatch_ways.why_no_reload(way)
+            yield _memory_mismatch(loaded, installed, evidence, (*now, *after.remedies(), *later), how, more)
     elif isinstance(verdict, RebootVerdict) and Why.OTHER_RELEASE in verdict.decisive:
         yield _breaks_at_next_boot(loaded, verdict, evidence, after)
 
@@ -122,7 +122,7 @@ def _memory_mismatch(
     evidence: tuple[Evidence, ...],
     remedies: tuple[Remedy, ...],
     how: str,
-    why_no_reload: str,
+    more: str,
 ) -> Finding:
     return Finding(
         id="driver-library-mismatch",
@@ -131,7 +131,8 @@ def _memory_mismatch(
         title=f"the loaded kernel module is {loaded.release}, the driver's libraries are {installed}",
         detail=f"{how} Until both are one release, NVML and nvidia-smi fail with"
         ' "Driver/library version mismatch", and CUDA mostly fails, too. Programs and containers that opened the old'
-        f" libraries before the change go on working until they are started anew.{why_no_reload}",
+        " libraries before the change go on working until they are started anew: each one that starts from now on gets"
+        f" {installed}.{more}",
         evidence=evidence,
         remedies=remedies,
         explains=_CONSEQUENCES,

@@ -162,6 +162,8 @@ def test_programs_whose_old_libraries_are_gone_are_said_to_run_on_borrowed_time(
     old = f"/usr/lib/x86_64-linux-gnu/libcuda.so.{OLD}"
     finding = first(broken(process(4000, "vllm", LOGIN, *CUDA, maps=(f"{old} (deleted)", "/usr/lib/libc.so.6"))))
     assert ("/proc/4000/maps", f"{old} (deleted)") in {(one.source, one.excerpt) for one in finding.evidence}
+    assert f"each one that starts from now on gets {NEW}. Still on the old ones" in finding.detail
+    assert "gone from the disk: vllm (4000)." in finding.detail
     assert "until they are started anew" in finding.detail
 
 
