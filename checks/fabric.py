@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from nvdiag.checks.fabric_messages import SEE_FABRIC, START_FABRIC, install_fabric_manager
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
-from nvdiag.facts.fabric import FABRIC_MANAGER, IMEX_NODES, Imex, NvSwitches
+from nvdiag.facts.fabric import FABRIC_MANAGER, IMEX_NODES, NOT_READY, Imex, NvSwitches, UnseenFabric
 from nvdiag.facts.modules import LoadedDriver
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.units import UnitState
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
-
-NOT_READY = 802
-"""CUDA_ERROR_SYSTEM_NOT_READY of cuda.h."""
 
 
 @check("fabric-manager-not-running", area="device")
@@ -46,6 +44,51 @@ def the_fabric_manager_runs(
         explains=frozenset({"no-cuda-device", "nccl-transport-failed"}),
         layers=(Layer.GPU,),
     )
+
+
+@check("fabric-manager-not-running", area="device")
+def cuda_waits_for_no_fabric_from_elsewhere(
+    loaded: LoadedDriver, fabric: UnseenFabric, nvml: NvmlAnswer | Unknown, surroundings: Surroundings
+) -> Iterator[Finding]:
+    """CUDA waits for no fabric that the host of this container or machine sets up, or that lies behind NVLink 5."""
+    if isinstance(nvml, NvmlAnswer) and nvml.confidential and not nvml.ready:
+        raise NotApplicable("the GPU is in confidential-computing mode, which explains 802 without a fabric manager")
+    if fabric.unit is not None and fabric.unit.running:
+        raise Unknown(
+            "why CUDA answers 802 while a fabric manager runs: `nvidia-smi -q` has the state of each GPU's fabric, and"
+            " /var/log/fabricmanager.log the reason"
+        )
+    remedies = (SEE_FABRIC, START_FABRIC) if fabric.unit is not None else (_ON_THE_HOST,)
+    if fabric.unit is None:
+        title = "CUDA waits for a fabric that the host's fabric manager has not set up"
+    elif surroundings.virtual_machine:
+        title = "CUDA waits for a fabric that the host of this virtual machine, or a fabric manager here, has to set up"
+    else:
+        told = "is not installed" if fabric.unit.load == "not-found" else f"does not run ({fabric.unit.active})"
+        title = f"CUDA waits for a fabric, no NVSwitch is on the bus, and the fabric manager {told}"
+    yield Finding(
+        id="fabric-manager-not-running",
+        severity=Severity.ERROR,
+        confidence=Confidence.LIKELY,
+        title=title,
+        detail="Error 802 is that of GPUs whose NVLinks go through NVSwitches, until a fabric manager of the driver's"
+        " release has set them up; nvidia-smi works meanwhile. NVLink 5 (HGX B200) needs its subnet manager, nvlsm, as"
+        " well, and the modules ib_umad and mlx5_ib.",
+        evidence=(
+            Evidence(source="cuInit", excerpt=str(NOT_READY)),
+            *((fabric.unit.evidence,) if fabric.unit is not None else surroundings.evidence[:1]),
+        ),
+        remedies=remedies,
+        explains=frozenset({"no-cuda-device", "nccl-transport-failed"}),
+        layers=(Layer.GPU,),
+    )
+
+
+_ON_THE_HOST = Remedy(
+    summary="start the fabric manager on the host, then this container anew",
+    commands=("systemctl status nvidia-fabricmanager", "nvidia-smi -q | grep -A 3 -E '^ +Fabric'"),
+    prediction="these commands are for the host; under the GPU Operator the driver's own container runs it",
+)
 
 
 @check("fabric-manager-mismatch", area="device")

@@ -8,7 +8,6 @@ NVreg_EnableGpuFirmware asks for it without the fallback (open-gpu-kernel-module
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.answers import NvmlAnswer
@@ -20,6 +19,7 @@ from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import RunningKernel
 from nvdiag.host import Absent, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease

@@ -394,6 +394,35 @@ def test_a_fabric_manager_of_another_release_is_the_cause() -> None:
     assert (running.id, running.severity) == ("fabric-manager-mismatch", Severity.WARNING)
 
 
+def waiting(machine: Tree, **fields: str) -> Tree:
+    """GPUs of an HGX B200, whose NVSwitches are no devices of NVIDIA's on the bus, and CUDA that waits for them."""
+    files = {path: "0x2901\n" for path in machine.files if path.startswith(f"{BUS}/device")}
+    cuda = {"library": "x", "driver_version": 12080, "init": 802}
+    return machine.but(files=files, commands=service(fabric.FABRIC_UNIT, **fields), probes={"cuda": cuda})
+
+
+def test_cuda_that_waits_behind_nvlink_5_misses_the_fabric_manager() -> None:
+    machine = waiting(WELL, ActiveState="failed", Result="exit-code")
+    assert causes(machine) == [
+        ("fabric-manager-not-running", None),
+        ("no-cuda-device", "fabric-manager-not-running"),
+    ]
+    assert "no NVSwitch is on the bus" in first(machine).title
+    assert "nvlsm" in first(machine).detail
+    assert same_when_recorded(machine)
+
+
+def test_cuda_that_waits_in_a_container_waits_for_the_host() -> None:
+    machine = waiting(machines.docker(NEW, NEW))
+    assert first(machine).id == "fabric-manager-not-running"
+    assert "the host's fabric manager" in first(machine).title
+    assert "systemctl show" not in " ".join(one.source for one in first(machine).evidence)
+
+
+def test_why_cuda_waits_while_a_fabric_manager_runs_is_not_guessed() -> None:
+    assert "fabric-manager-not-running" not in ids(waiting(WELL))
+
+
 def test_without_nvswitches_nobody_asks_for_a_fabric_manager() -> None:
     host = WELL.host()
     diagnosed(host)
