@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from nvdiag.facts import reading
 from nvdiag.facts.cdi_document import CdiDocument, parse_specification
@@ -17,6 +17,7 @@ from nvdiag.facts.container_toolkit import ContainerToolkit, on_the_host
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.units import UnitState, unit_state
 from nvdiag.host import Absent, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 from nvdiag.model.versions import DriverRelease
 
@@ -153,7 +154,6 @@ def _stays(host: Host, node: str) -> bool:
 
 
 def _shadowed(found: list[CdiSpecification], folders: tuple[str, ...]) -> list[CdiSpecification]:
-    from dataclasses import replace
 
     rank = {folder: number for number, folder in enumerate(folders)}
     best: dict[str, int] = {}

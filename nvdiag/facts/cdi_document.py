@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import ParseError, Unknown
 
 MOST_TEXT = 512 * 1024

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nvdiag.facts import reading
 from nvdiag.facts.container_toolkit import on_the_host
 from nvdiag.facts.engine_settings import HOOK_FOLDERS, Engine, engine, imported, is_nvidia, runtimes_in
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host, Refused
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 PLUGIN_SOCKET = "/var/lib/kubelet/device-plugins/nvidia-gpu.sock"

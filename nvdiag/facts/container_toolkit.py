@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from nvdiag.facts import reading
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host, NotRecorded
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 from nvdiag.model.versions import Numbered
 

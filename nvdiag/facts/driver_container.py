@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from nvdiag.facts import reading
 from nvdiag.facts.container_toolkit import on_the_host
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import Any
 
 from nvdiag.facts import reading
 from nvdiag.host import Absent, Host, NotRecorded
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
 
 HOOK_FOLDERS = ("/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d")
