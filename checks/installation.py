@@ -22,6 +22,7 @@ from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import Distribution
 from nvdiag.facts.traces import DriverTraces
+from nvdiag.facts.vgpu import VirtualGpus
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -126,6 +127,7 @@ def a_module_is_installed(
     history: DriverHistory | Unknown,
     following: NextBootModule | Unknown,
     reasons: DiskReasons | Unknown,
+    virtual: VirtualGpus | Unknown,
 ) -> Iterator[Finding]:
     """A module of the driver is installed for the kernel that runs."""
     if modules.nvidia is not None:
@@ -138,6 +140,8 @@ def a_module_is_installed(
     )
     started = _signs_of_installation(installation, libraries, packages, traces)
     having = installation.kernels if isinstance(installation, ModuleInstallation) else ()
+    if not started and not having and isinstance(virtual, VirtualGpus) and virtual.guests:
+        raise NotApplicable("the GPU is a virtual one, whose own driver vgpu-misconfigured is about")
     if not started and not having:
         yield _not_installed(
             gpus, distribution, (*seen, *_other_kernels(kernels)), _how_sure(installation, libraries, packages, traces)

@@ -18,6 +18,7 @@ from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import Distribution
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.facts.user_space import user_space_release
+from nvdiag.facts.vgpu import HOST_WITHOUT_CUDA, VirtualGpus
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 
@@ -76,6 +77,7 @@ def libcuda_is_found_by_the_loader(
     cuda: CudaAnswer | Unknown,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
+    virtual: VirtualGpus | Unknown,
 ) -> Iterator[Finding]:
     """The loader finds libcuda.so.1 where a driver is loaded: without it every CUDA program fails."""
     if surroundings.container:
@@ -83,6 +85,8 @@ def libcuda_is_found_by_the_loader(
     _only_with_own_libraries(surroundings)
     if not _missing(libraries.libcuda, cuda):
         return
+    if isinstance(virtual, VirtualGpus) and virtual.hosting:
+        raise NotApplicable(HOST_WITHOUT_CUDA)
     wanted = _who_wants_cuda(toolkits)
     elsewhere = _elsewhere(libraries.libcuda)
     install = _install(driver, surroundings, distribution, packages, nvml=False)

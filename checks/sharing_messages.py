@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nvdiag.checks import _said
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages, Said
-from nvdiag.model.finding import Confidence, Finding, FindingClass, Layer, Remedy, Risk
+from nvdiag.model.finding import Confidence, Finding, FindingClass, Layer, Remedy, Risk, Severity
 from nvdiag.model.unknown import NotApplicable
 
 _WHY_46 = frozenset({"gpu-hardware-fault", "gpu-reset-required", "mig-misconfigured", "gpu-memory-held"})
@@ -104,6 +104,14 @@ _RESTART_MPS = Remedy(
     prediction="a container needs --ipc=host and the pipe folder mounted; its user must be the daemon's",
 )
 
+WITHOUT_LICENCE = "Without a licence a vGPU is slowed down after some time, and CUDA is limited."
+WITHOUT_LICENCE_WHOLE = (
+    "A GPU that was handed in whole works without a licence; only what the vGPU product adds is missing."
+)
+WHAT_GOES_TOGETHER = (
+    "A vGPU manager serves guests whose driver is of its own branch, of the branch before, or of the long-term branch"
+    " before where its own is one, too; never of a later branch."
+)
 _LICENCE = ("gridd-license-failed", "gridd-license-missing", "vgpu-unlicensed")
 
 
@@ -119,16 +127,19 @@ def vgpu_guest_and_host_agree(messages: Messages) -> Iterator[Finding]:
     if not said:
         raise NotApplicable("the licence was acquired afterwards")
     licence = all(one.message.name in _LICENCE for one in said)
+    whole = bool(messages.named("smi-gpu-passed-through")) and {one.message.name for one in said} == {"vgpu-unlicensed"}
     yield _said.finding(
         said,
         "vgpu-misconfigured",
-        detail=(
-            "Without a licence a vGPU is slowed down after some time, and CUDA is limited."
-            if licence
-            else "Guest driver and the host's vGPU manager must be of the same branch, or of neighbouring ones that"
-            " NVIDIA's release notes allow; a guest needs the vGPU (GRID) driver, not the data-centre one."
-        ),
-        remedies=_LICENCE_WAYS if licence else _RELEASE_WAYS,
+        title="the GPU, which was handed in whole, has no vGPU licence" if whole else "",
+        severity=Severity.WARNING if whole else Severity.ERROR,
+        confidence=Confidence.POSSIBLE if whole else None,
+        detail=WITHOUT_LICENCE_WHOLE
+        if whole
+        else WITHOUT_LICENCE
+        if licence
+        else f"{WHAT_GOES_TOGETHER} A guest needs the vGPU (GRID) driver, not the data-centre one.",
+        remedies=LICENCE_WAYS if licence else RELEASE_WAYS,
         explains=frozenset({"gpu-init-failed", "no-cuda-device", "gpu-slowed"}),
         layers=(Layer.GPU,),
     )
@@ -138,7 +149,7 @@ def _later(licensed: tuple[Said, ...], failure: Said) -> bool:
     return any(one.source == failure.source and one.line > failure.line for one in licensed)
 
 
-_LICENCE_WAYS = (
+LICENCE_WAYS = (
     Remedy(
         summary="see what the licence daemon says",
         commands=("nvidia-smi -q | grep -A 3 'vGPU Software'", "sudo journalctl -u nvidia-gridd -n 30"),
@@ -156,7 +167,7 @@ _LICENCE_WAYS = (
         prediction="License acquired successfully stands in the journal within a minute; containers share the guest's",
     ),
 )
-_RELEASE_WAYS = (
+RELEASE_WAYS = (
     Remedy(
         summary="compare the releases of guest and host",
         commands=("nvidia-smi --query-gpu=driver_version --format=csv,noheader", "sudo dmesg | grep -iE 'nvrm|vgpu'"),

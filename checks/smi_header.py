@@ -10,6 +10,7 @@ from nvdiag.facts.smi import SmiHeader
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.toolkits import Toolkits
+from nvdiag.facts.vgpu import HOST_WITHOUT_CUDA, VirtualGpus
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 
@@ -30,7 +31,7 @@ def _seen(header: SmiHeader) -> Evidence:
 
 @check("libcuda-missing", area="libraries")
 def nvidia_smi_meets_a_libcuda(
-    smi: SmiReport, surroundings: Surroundings, toolkits: Toolkits | Unknown
+    smi: SmiReport, surroundings: Surroundings, toolkits: Toolkits | Unknown, virtual: VirtualGpus | Unknown
 ) -> Iterator[Finding]:
     """nvidia-smi finds a libcuda, whose CUDA version it prints in its table's head."""
     header = _header(smi)
@@ -38,6 +39,8 @@ def nvidia_smi_meets_a_libcuda(
         raise NotApplicable("in a container the libraries come from outside: container-driver-libraries-missing looks")
     if header.cuda_text != "N/A":
         return
+    if isinstance(virtual, VirtualGpus) and virtual.hosting:
+        raise NotApplicable(HOST_WITHOUT_CUDA)
     wanted = isinstance(toolkits, Toolkits) and bool(toolkits.found)
     yield Finding(
         id="libcuda-missing",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _remedies
+from nvdiag.checks import _driver_removal, _evidence
 from nvdiag.checks.wsl import FOLLOWS, LOOK, RESTART, UPDATE_WINDOWS, WINDOWS_DRIVES
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.libraries import NVML, DriverLibraries, Kind, LibraryChoice, LibraryCopy
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.surroundings import Surroundings
-from nvdiag.facts.system import Distribution, Family
+from nvdiag.facts.system import Distribution
 from nvdiag.facts.wsl import CONFIGURATION, DXG, FOLDER, LIBRARIES, LOADER_FILE, STORE, WslSetup
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy, Risk, Severity
 from nvdiag.model.text import listed
@@ -20,14 +19,6 @@ from nvdiag.model.unknown import Unknown
 
 FIRST_BRANCH = 495
 """The first branch of Windows' driver whose CUDA for WSL2 is no preview (CUDA on WSL User Guide, CUDA Support)."""
-
-_DRIVER_PACKAGES = (
-    r"nvidia-(?:driver|dkms|kernel|headless|utils|compute-utils|firmware|modprobe|settings|persistenced|prime|smi|open"
-    r"|alternative|installer|vdpau|vulkan|egl|legacy|xconfig|lts)(?:-.*)?|nvidia|lib(?:32-)?nvidia-.*|lib32-nvidia-.*"
-    r"|libcuda1(?:-.*)?|cuda-drivers(?:-.*)?|libnvcuvid1?|linux-(?:modules|objects|signatures)-nvidia-.*"
-    r"|xserver-xorg-video-nvidia.*|xorg-x11-drv-nvidia.*|[ak]?kmod-nvidia.*"
-)
-"""Packages of the driver by their distributions' names; not those of toolkits and of the container tools."""
 
 
 @check("wsl-driver-misinstalled", area="container")
@@ -131,7 +122,7 @@ def _linux_driver(
     in_use: bool,
     windows: bool = True,
 ) -> Iterator[Finding]:
-    names = packages.matching(_DRIVER_PACKAGES) if isinstance(packages, DriverPackages) else ()
+    names = _driver_removal.driver_packages(packages)
     release = copies[0].release
     yield _finding(
         f"a Linux driver {release} is installed in WSL, and "
@@ -161,16 +152,9 @@ def _remove(names: tuple[str, ...], packages: DriverPackages | Unknown, distribu
             needs_root=True,
             prediction="no package brought these libraries; without that program they were copied there by hand",
         )
-    command = {
-        Family.FEDORA: "sudo dnf remove",
-        Family.RHEL: "sudo dnf remove",
-        Family.SUSE: "sudo zypper remove",
-        Family.ARCH: "sudo pacman -Rns",
-    }.get(_remedies.family(distribution), "sudo apt-get remove --purge")
-    look = () if names else ("dpkg -l | grep -E 'nvidia-(driver|dkms|utils|kernel)|libnvidia-compute|libcuda1'",)
     return Remedy(
         summary="remove the Linux driver's packages in WSL",
-        commands=(*look, f"{command} {shlex.join(names) or 'PACKAGE'}", "sudo ldconfig"),
+        commands=(*_driver_removal.removal(names, distribution), "sudo ldconfig"),
         needs_root=True,
         prediction="the loader then takes /usr/lib/wsl/lib; the CUDA toolkit may stay, its package for WSL is"
         " cuda-toolkit and not cuda, which brings a driver",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.pci import normal_address
@@ -31,12 +31,21 @@ class GpuProcess:
     memory: int | None
 
 
+class Licence(NamedTuple):
+    """What a GPU may be licensed for, and whether it is."""
+
+    product: str
+    licensed: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NvmlDevice:
     """One GPU as NVML sees it. A value that NVML refused is None; `errors` has NVML's number for each of those.
 
     `handle_error` is set where NVML could not even give a handle (15: the GPU is lost). Memory in bytes, power in
-    milliwatts, temperature in degrees Celsius, utilisation in percent.
+    milliwatts, temperature in degrees Celsius, utilisation in percent. `virtualization` is NVML's number of the GPU's
+    mode (`nvdiag.facts.vgpu`); `licences` are asked of virtual and handed-in GPUs, `guest_drivers` of those that are
+    made into virtual ones.
     """
 
     index: int
@@ -53,6 +62,9 @@ class NvmlDevice:
     power: int | None = None
     power_limit: int | None = None
     processes: tuple[GpuProcess, ...] | None = None
+    virtualization: int | None = None
+    licences: tuple[Licence, ...] = ()
+    guest_drivers: tuple[DriverRelease, ...] = ()
     errors: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -218,10 +230,22 @@ def _device(one: dict[str, Any]) -> NvmlDevice:
         power=_number(one, "power_milliwatts"),
         power_limit=_number(one, "power_limit_milliwatts"),
         processes=_processes(one),
+        virtualization=_number(one, "virtualization"),
+        licences=tuple(
+            Licence(_text(row, "product") or "", row.get("licensed") is True) for row in _rows(one, "licences")
+        ),
+        guest_drivers=tuple(
+            release for row in _rows(one, "guests") if (release := DriverRelease.or_none(_text(row, "driver")))
+        ),
         errors={str(name): code for name, code in errors.items() if isinstance(code, int)}
         if isinstance(errors, dict)
         else {},
     )
+
+
+def _rows(one: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    rows = one.get(name)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def _processes(one: dict[str, Any]) -> tuple[GpuProcess, ...] | None:

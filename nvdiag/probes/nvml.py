@@ -140,6 +140,32 @@ def _device(asking: _Asking, handle: object) -> None:
     ask("mig_mode", "nvmlDeviceGetMigMode", handle, take=lambda modes: modes[0])
     ask("compute_processes", "nvmlDeviceGetComputeRunningProcesses", handle, take=_processes)
     ask("graphics_processes", "nvmlDeviceGetGraphicsRunningProcesses", handle, take=_processes)
+    ask("virtualization", "nvmlDeviceGetVirtualizationMode", handle)
+    _virtualised(asking, handle)
+
+
+def _virtualised(asking: _Asking, handle: object) -> None:
+    """In a virtual machine, whether the GPU has its vGPU licence; on a host of virtual GPUs, their guests' drivers."""
+    pynvml, mode = asking.pynvml, asking.values.get("virtualization")
+    if mode in (pynvml.NVML_GPU_VIRTUALIZATION_MODE_PASSTHROUGH, pynvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU):
+        if hasattr(pynvml, "nvmlDeviceGetGridLicensableFeatures_v4"):  # a younger binding's
+            asking.ask("licences", "nvmlDeviceGetGridLicensableFeatures_v4", handle, take=_licences)
+    elif mode == pynvml.NVML_GPU_VIRTUALIZATION_MODE_HOST_VGPU:
+        asking.ask("guests", "nvmlDeviceGetActiveVgpus", handle, take=partial(_guests, pynvml))
+
+
+def _licences(found: Any) -> list[Json]:
+    """The features that this GPU may be licensed for; empty where there is nothing to license."""
+    if not found.isGridLicenseSupported:
+        return []
+    return [
+        {"product": _text(one.productName), "licensed": bool(one.featureState), "enabled": bool(one.featureEnabled)}
+        for one in found.gridLicensableFeatures[: found.licensableFeaturesCount]
+    ]
+
+
+def _guests(pynvml: Any, instances: list[Any]) -> list[Json]:
+    return [{"driver": _text(pynvml.nvmlVgpuInstanceGetVmDriverVersion(one))} for one in instances]
 
 
 def _processes(found: list[Any]) -> list[Json]:

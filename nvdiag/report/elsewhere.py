@@ -1,10 +1,11 @@
-"""Systems whose driver is somebody else's, for the JSON report: what was read of WSL's setup."""
+"""Systems whose driver is somebody else's, for the JSON report: what was read of WSL's setup and of vGPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from nvdiag.facts.vgpu import VirtualGpus
 from nvdiag.facts.wsl import WslSetup
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.report.shown import fact
@@ -14,8 +15,11 @@ Json = Any
 
 def elsewhere(facts: Mapping[type[object], object]) -> dict[str, Json]:
     """The members of `system` that tell of such a system."""
-    wsl = fact(facts, WslSetup)
-    return {"wsl": _why(wsl) if isinstance(wsl, Unknown) else _wsl(wsl)}
+    wsl, virtual = fact(facts, WslSetup), fact(facts, VirtualGpus)
+    return {
+        "wsl": _why(wsl) if isinstance(wsl, Unknown) else _wsl(wsl),
+        "vgpu": _why(virtual) if isinstance(virtual, Unknown) else _vgpu(virtual),
+    }
 
 
 def _why(unknown: Unknown) -> dict[str, Json]:
@@ -30,4 +34,17 @@ def _wsl(setup: WslSetup) -> dict[str, Json]:
         "adapters": setup.adapters,
         "driver_store": None if setup.stored is None else list(setup.stored),
         "settings": dict(setup.settings),
+    }
+
+
+def _vgpu(virtual: VirtualGpus) -> dict[str, Json]:
+    return {
+        "guests": list(virtual.guests),
+        "passed_through": virtual.passed_through,
+        "hosting": virtual.hosting,
+        "guest_driver": virtual.gridd,
+        "licensed": virtual.licensed,
+        "product": virtual.product,
+        "guest_releases": [release.text for release in virtual.drivers],
+        "evidence": [{"source": one.source, "excerpt": one.excerpt} for one in virtual.evidence],
     }

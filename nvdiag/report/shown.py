@@ -30,6 +30,7 @@ from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.facts.update_guards import UpdateGuards
+from nvdiag.facts.vgpu import VirtualGpus
 from nvdiag.facts.wsl import WslSetup
 from nvdiag.model.unknown import Unknown
 
@@ -38,7 +39,7 @@ SHOWN: tuple[type[object], ...] = (
     NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
     PythonEnvironments, Frameworks, KernelLog, DriverHistory, ModuleHolders, UpdateGuards, RebootVerdict, WslSetup,
-    ContainerEngines, ContainerToolkit, CdiSpecifications, DriverContainer,
+    ContainerEngines, ContainerToolkit, CdiSpecifications, DriverContainer, VirtualGpus,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -201,15 +201,15 @@ def test_wsl_without_its_libraries_points_to_windows() -> None:
         }
     )
     finding = first(bare)
-    assert finding.id == "nvml-library-missing"
-    assert "wsl --shutdown" in finding.remedies[0].commands
+    assert finding.id == "wsl-driver-misinstalled"
+    assert "wsl.exe --shutdown" in finding.remedies[0].commands
 
 
 def test_wsl_libraries_beside_the_loaders_path_are_named() -> None:
     missing = "cannot open shared object file: No such file or directory"
     machine = machines.wsl().but(cached=(), probes={"nvml": {"dlopen_error": f"libnvidia-ml.so.1: {missing}"}})
     finding = first(machine)
-    assert finding.id == "nvml-library-missing"
+    assert finding.id == "wsl-driver-misinstalled"
     assert "/usr/lib/wsl/lib" in finding.remedies[0].commands[0]
 
 

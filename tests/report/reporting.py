@@ -12,7 +12,7 @@ from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Severity
 from nvdiag.report import as_json, terminal
-from tests.scenarios import machines, wsl
+from tests.scenarios import machines, vgpu, wsl
 from tests.scenarios.tree import Tree
 
 WELL = "570.172.08"
@@ -55,6 +55,7 @@ MACHINES: Mapping[str, Callable[[], Host]] = {
     "an empty snapshot": lambda: SnapshotHost({"nvdiag_snapshot": 1, "captured_at": ""}, "empty.json"),
     "a kernel log": lambda: SnapshotHost({"nvdiag_snapshot": 1, "captured_at": "", "messages": [KERNEL_LOG]}, "a log"),
     "WSL": lambda: wsl.without_driver().host(),
+    "vGPU": lambda: vgpu.guest(licensed=False).host(),
     "a toolkit": lambda: (
         machines.ubuntu_dkms(WELL)
         .but(
