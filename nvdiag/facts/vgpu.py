@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nvdiag.facts import reading
 from nvdiag.facts.answers import NvmlAnswer, NvmlDevice
@@ -16,6 +15,7 @@ from nvdiag.facts.pci import DEVICES, VENDOR, PciGpus
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.units import UnitState, unit_state
 from nvdiag.host import Absent, Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 from nvdiag.knowledge._tables import MalformedTable, Row, Table, distinct, read
+from nvdiag.model.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
