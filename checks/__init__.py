@@ -5,10 +5,10 @@ MODULES = (
     "gpu_support", "gpu_kind", "gpu_generation", "module_needs", "next_boot", "packages", "package_states", "device",
     "gpu_on_bus", "node_numbers", "fabric", "gpu_messages", "node_messages", "fabric_messages", "sharing_messages",
     "vgpu", "xids", "memory", "libraries", "forward_compat", "loader_words", "smi_header", "driver_words",
-    "cuda_libraries", "container", "container_mismatch", "container_start", "container_inside", "container_devices",
-    "container_engines", "driver_container", "cdi", "cdi_specifications", "wsl", "wsl_setup", "jetson", "cuda",
-    "cuda_errors", "build_tools", "architectures", "host_compiler", "frameworks", "python_environment", "python_fit",
-    "installed_frameworks", "llama", "environment", "visible_devices", "overrides", "processes", "nccl",
-    "earlier_boots", "engine",
+    "cuda_libraries", "cudnn_wheels", "container", "container_mismatch", "container_start", "container_inside",
+    "container_devices", "container_engines", "driver_container", "cdi", "cdi_specifications", "wsl", "wsl_setup",
+    "jetson", "cuda", "cuda_errors", "build_tools", "architectures", "host_compiler", "frameworks",
+    "python_environment", "python_fit", "installed_frameworks", "llama", "environment", "visible_devices", "overrides",
+    "processes", "nccl", "earlier_boots", "engine",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

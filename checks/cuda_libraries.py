@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from nvdiag.checks import _said
+from nvdiag.checks import _said, _wheel_ways
 from nvdiag.engine import check
 from nvdiag.facts.loader_words import OpenedLibraries, cuda_major
 from nvdiag.facts.messages import Messages, Said
+from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.model.finding import Finding, FindingClass, Layer, Remedy
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -193,8 +194,26 @@ def _another_majors(one: Said) -> str:
     return f"the {one.groups['by']} that was found is one of CUDA {cuda_major(needed)}: it asks for {needed}"
 
 
+_SOME_CUDNN = Remedy(
+    summary="install the version that the program was built against, for its CUDA major",
+    commands=("python3 -m pip install --upgrade nvidia-cudnn-cu12",),
+    prediction="add ==8.9.* or ==9.* where the message names the major version; nvidia-cudnn-cu11 and -cu13 are for"
+    " CUDA 11 and 13; apt's names are libcudnn8 and libcudnn9-cuda-12",
+)
+
+
+def _cudnn_asked_for(said: Sequence[Said], libraries: Sequence[str]) -> str:
+    """The first number of the cuDNN that a message asks for: of what was built against, or of a soname."""
+    built = re.search(r"\d{1,2}", _said.group(said, "built"))
+    named = next((number for library in libraries if (number := _parts(library)[1])), "")
+    number = built[0] if built else named
+    return number if number in ("8", "9") else ""
+
+
 @check("cudnn-mismatch", area="libraries")
-def programs_get_a_cudnn_that_fits(messages: Messages) -> Iterator[Finding]:
+def programs_get_a_cudnn_that_fits(
+    messages: Messages, torch: TorchBuild | Unknown, packages: PythonPackages | Unknown
+) -> Iterator[Finding]:
     """cuDNN is there, of the version that was built against, and its parts are of one version."""
     said = _said.about(messages, "cudnn-mismatch")
     missing = all(one.message.name in ("ld-cudnn-missing", "cudnn-dll-missing", "link-cudnn") for one in said)
@@ -220,12 +239,7 @@ def programs_get_a_cudnn_that_fits(messages: Messages) -> Iterator[Finding]:
                 commands=("env -u LD_LIBRARY_PATH PROGRAM",),
                 prediction="helps where a copy of the system or of conda comes before the wheel's",
             ),
-            Remedy(
-                summary="install the version that the program was built against, for its CUDA major",
-                commands=("python3 -m pip install --upgrade nvidia-cudnn-cu12",),
-                prediction="add ==8.9.* or ==9.* where the message names the major version; nvidia-cudnn-cu11 and"
-                " -cu13 are for CUDA 11 and 13; apt's names are libcudnn8 and libcudnn9-cuda-12",
-            ),
+            *(tuple(_wheel_ways.wheel("cudnn", _cudnn_asked_for(said, libraries), torch, packages)) or (_SOME_CUDNN,)),
         ),
         explains=frozenset({"no-cuda-device"}),
         layers=(Layer.TOOLKITS,),
@@ -233,7 +247,9 @@ def programs_get_a_cudnn_that_fits(messages: Messages) -> Iterator[Finding]:
 
 
 @check("nccl-mismatch", area="libraries")
-def one_nccl_is_used(messages: Messages) -> Iterator[Finding]:
+def one_nccl_is_used(
+    messages: Messages, torch: TorchBuild | Unknown, packages: PythonPackages | Unknown
+) -> Iterator[Finding]:
     """NCCL is there, and all that use it get the version that they were built against."""
     said = _said.about(messages, "nccl-mismatch")
     yield _said.finding(
@@ -261,6 +277,7 @@ def one_nccl_is_used(messages: Messages) -> Iterator[Finding]:
                 commands=("python3 -m pip check", "python3 -m pip install nvidia-nccl-cu12"),
                 prediction="the framework's requirements name the exact version (nvidia-nccl-cu12==…)",
             ),
+            *_wheel_ways.wheel("nccl", "", torch, packages),
         ),
         layers=(Layer.TOOLKITS,),
     )

@@ -1,18 +1,19 @@
-"""PyTorch's builds: which index has which releases, for which CUDA version and which GPUs."""
+"""PyTorch's builds: which index has which releases, for which CUDA version and GPUs, with which cuDNN and NCCL."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby, pairwise
+from itertools import pairwise
+from typing import TypeVar
 
 from nvdiag.knowledge._tables import MalformedTable, Row, Table, distinct, read
 from nvdiag.knowledge.compute_capabilities import compute
 from nvdiag.knowledge.cuda import lowest_driver
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
-from nvdiag.model.versions import CudaVersion, DriverRelease
+from nvdiag.model.versions import CudaVersion, DriverRelease, Numbered
 
 Release = tuple[int, int]
 """A release of PyTorch, major and minor: (2, 9)."""
@@ -56,6 +57,18 @@ class PytorchBuild:
         return wanted if wanted is not None and self.first <= wanted <= self.last else self.last
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PytorchParts:
+    """The cuDNN and the NCCL that the builds of one index are made with, `nccl` None where it is not told."""
+
+    index: str
+    first: Release
+    last: Release
+    cudnn: Numbered
+    nccl: Numbered | None
+    source: tuple[str, ...]
+
+
 def release_of(version: str) -> Release | None:
     """(2, 9) of `2.9.1+cu130`; None for another text."""
     found = re.match(r"(\d{1,2})\.(\d{1,3})(?:\.|\+|$)", version)
@@ -67,13 +80,25 @@ def build_of(version: str) -> PytorchBuild | None:
 
     Unknown where the release is newer than the table.
     """
+    return _named(version, builds())
+
+
+def parts_of(version: str) -> PytorchParts | None:
+    """What the build that a version names is made with; None and Unknown as `build_of`."""
+    return _named(version, _tables()[1])
+
+
+_Ranged = TypeVar("_Ranged", PytorchBuild, PytorchParts)
+
+
+def _named(version: str, rows: Sequence[_Ranged]) -> _Ranged | None:
     release, index = release_of(version), re.search(r"\+(cu\d{3})\b", version)
     if release is None or index is None:
         return None
-    newest = max(row.last for row in builds())
+    newest = max(row.last for row in rows)
     if release > newest:
         raise Unknown(f"PyTorch {version} is newer than nvdiag's table, which ends at {newest[0]}.{newest[1]}")
-    return next((row for row in builds() if row.index == index[1] and row.first <= release <= row.last), None)
+    return next((row for row in rows if row.index == index[1] and row.first <= release <= row.last), None)
 
 
 def builds_for(
@@ -99,23 +124,58 @@ def builds_for(
         yield full
 
 
-@lru_cache(maxsize=1)
 def builds() -> tuple[PytorchBuild, ...]:
-    """All rows, by index and release."""
-    return builds_of(read("pytorch_builds.toml", "build"))
+    """All builds, by index and release."""
+    return _tables()[0]
+
+
+@lru_cache(maxsize=1)
+def _tables() -> tuple[tuple[PytorchBuild, ...], tuple[PytorchParts, ...]]:
+    table = read("pytorch_builds.toml", "build", "parts")
+    made = builds_of(table)
+    return made, parts_in(table, made)
 
 
 def builds_of(table: Table) -> tuple[PytorchBuild, ...]:
-    """The rows of a table; MalformedTable where one is wrong, or an index has a release twice or leaves one out."""
+    """The builds of a table; MalformedTable where one is wrong, or an index has a release twice or leaves one out."""
     rows = tuple(_build(row) for row in table.rows("build"))
     distinct(table.file, "build", ((row.index, row.first) for row in rows))
     if [row.cuda for row in rows] != sorted(row.cuda for row in rows):
         raise MalformedTable(f"{table.file}: the indexes are out of order")
-    for index, group in groupby(rows, key=lambda row: row.index):
-        for before, after in pairwise(group):
-            if after.first != (before.last[0], before.last[1] + 1):
-                raise MalformedTable(f"{table.file}: {index} has a gap or an overlap after {before.last}")
+    _without_gaps(table.file, rows)
     return rows
+
+
+def parts_in(table: Table, made: Sequence[PytorchBuild]) -> tuple[PytorchParts, ...]:
+    """The parts of a table; MalformedTable where they are not of the very releases of which there are builds."""
+    rows = tuple(
+        PytorchParts(
+            index=row.text("index"),
+            first=_pair(row, row.text("first")),
+            last=_pair(row, row.text("last")),
+            cudnn=Numbered.of(row.text("cudnn")),
+            nccl=Numbered.of(row.text("nccl")) if row.has("nccl") else None,
+            source=row.source(),
+        )
+        for row in table.rows("parts")
+    )
+    _without_gaps(table.file, rows)
+    if _spans(rows) != _spans(made):
+        raise MalformedTable(f"{table.file}: parts and builds are not of the same releases")
+    return rows
+
+
+def _spans(rows: Sequence[PytorchBuild | PytorchParts]) -> dict[str, tuple[Release, Release]]:
+    spans: dict[str, tuple[Release, Release]] = {}
+    for row in rows:
+        spans[row.index] = (spans.get(row.index, (row.first, row.last))[0], row.last)
+    return spans
+
+
+def _without_gaps(file: str, rows: Sequence[PytorchBuild | PytorchParts]) -> None:
+    for before, after in pairwise(rows):
+        if after.index == before.index and after.first != (before.last[0], before.last[1] + 1):
+            raise MalformedTable(f"{file}: {after.index} has a gap or an overlap after {before.last}")
 
 
 def _build(row: Row) -> PytorchBuild:

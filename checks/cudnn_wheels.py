@@ -1,0 +1,92 @@
+"""cuDNN's wheels against the PyTorch beside them: one of them, for its CUDA major, no older than it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nvdiag.checks import _wheel_ways
+from nvdiag.engine import check
+from nvdiag.facts.python_packages import PythonPackages, TorchBuild
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
+from nvdiag.model.text import listed
+from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.versions import Numbered
+
+
+@check("cudnn-mismatch", area="libraries")
+def one_cudnn_wheel_is_there(packages: PythonPackages, torch: TorchBuild | Unknown) -> Iterator[Finding]:
+    """The cuDNN wheels are of one CUDA major, and of PyTorch's."""
+    wheels = packages.like(r"nvidia-cudnn-cu\d\d")
+    named = [f"{name} {version}" for name, versions in wheels.items() for version in versions]
+    cuda = torch.cuda if isinstance(torch, TorchBuild) else None
+    own = f"nvidia-cudnn-cu{cuda.major}" if cuda is not None else ""
+    if not wheels or (len(wheels) == 1 and own in ("", *wheels)):
+        return
+    several = len(wheels) > 1
+    yield Finding(
+        id="cudnn-mismatch",
+        severity=Severity.WARNING if several else Severity.ERROR,
+        confidence=Confidence.LIKELY,
+        kind=FindingClass.ENVIRONMENT,
+        title=f"cuDNN wheels of several CUDA majors are installed over each other: {listed(named)}"
+        if several
+        else f"PyTorch is built for CUDA {cuda}, and the cuDNN wheel is {named[0]}",
+        detail="Each of them puts its files into nvidia/cudnn/lib: what was installed last is what every program gets,"
+        " and it asks for the other libraries of its own CUDA major.",
+        evidence=(
+            *(Evidence(source=packages.source, excerpt=one) for one in named),
+            *(
+                (Evidence(source=torch.source, excerpt=f"torch {torch.version}, CUDA {cuda}"),)
+                if isinstance(torch, TorchBuild) and cuda is not None
+                else ()
+            ),
+        ),
+        remedies=(
+            Remedy(
+                summary="take them out, then install the one of the framework's CUDA major anew",
+                commands=(f"python3 -m pip uninstall -y {' '.join(sorted(wheels))}",),
+                prediction="the framework does not import in between",
+            ),
+            *_wheel_ways.wheel("cudnn", "", torch, packages),
+        ),
+        layers=(Layer.TOOLKITS,),
+    )
+
+
+@check("cudnn-mismatch", area="libraries")
+def pytorchs_cudnn_is_no_older_than_its_own(packages: PythonPackages, torch: TorchBuild) -> Iterator[Finding]:
+    """The cuDNN wheel is of the major version that PyTorch was made with, and no older."""
+    from nvdiag.knowledge.pytorch_builds import parts_of
+
+    parts = parts_of(torch.version)
+    if parts is None or torch.cuda is None:
+        raise NotApplicable("the cuDNN that this PyTorch is made with is not known")
+    made = parts.cudnn
+    for name, versions in packages.like(rf"nvidia-cudnn-cu{torch.cuda.major}").items():
+        for version in versions:
+            there = Numbered.or_none(version)
+            if there is None or (there.numbers[0] == made.numbers[0] and there.numbers[:2] >= made.numbers[:2]):
+                continue
+            yield Finding(
+                id="cudnn-mismatch",
+                severity=Severity.ERROR,
+                confidence=Confidence.LIKELY,
+                kind=FindingClass.ENVIRONMENT,
+                title=f"PyTorch {torch.version} is made with cuDNN {made}, and {name} is {version}",
+                detail="cuDNN must be of the same major version and at least the minor version of the build. PyTorch"
+                " then stops at its first convolution: cuDNN version incompatibility.",
+                evidence=(
+                    Evidence(source=packages.source, excerpt=f"{name} {version}"),
+                    Evidence(source=torch.source, excerpt=f"torch {torch.version}"),
+                    Evidence(source=f"nvdiag's table of PyTorch's builds ({parts.source[0]})", excerpt=f"cuDNN {made}"),
+                ),
+                remedies=(
+                    *_wheel_ways.wheel("cudnn", "", torch, packages),
+                    Remedy(
+                        summary="where another framework needs the other cuDNN, give it an environment of its own",
+                        commands=("python3 -m venv env && env/bin/python -m pip install PACKAGE",),
+                    ),
+                ),
+                layers=(Layer.TOOLKITS,),
+            )
+            return
