@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nvdiag.facts.container_view import ContainerLibraries, ContainerStart
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.report.container_host import of_the_host
@@ -23,6 +24,33 @@ def container(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "described": around.described or None,
         "host": _host(around),
         **of_the_host(facts),
+        "start": _start(fact(facts, ContainerStart)),
+        "libraries": _libraries(fact(facts, ContainerLibraries)),
+    }
+
+
+def _start(start: ContainerStart | Unknown) -> Json:
+    """What the container was started with; None where this is none."""
+    if isinstance(start, Unknown):
+        return None
+    return {
+        "visible_devices": start.visible,
+        "driver_capabilities": None if start.capabilities is None else list(start.capabilities),
+        "requires": dict(start.requires),
+        "requirements_checked": start.required,
+        "user_namespace": start.maps_users,
+        "shared_memory_bytes": start.shared_memory,
+    }
+
+
+def _libraries(origins: ContainerLibraries | Unknown) -> Json:
+    """Where each driver library that a program gets comes from; None where this is no container."""
+    if isinstance(origins, Unknown):
+        return None
+    return {
+        "libnvidia-ml": origins.nvml.value if origins.nvml else None,
+        "libcuda": origins.libcuda.value if origins.libcuda else None,
+        "mounted": [{"file": one.point, "from": one.root} for one in origins.injected],
     }
 
 

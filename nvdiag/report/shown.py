@@ -10,6 +10,7 @@ from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.cdi import CdiSpecifications
 from nvdiag.facts.container_engines import ContainerEngines
 from nvdiag.facts.container_toolkit import ContainerToolkit
+from nvdiag.facts.container_view import ContainerLibraries, ContainerStart
 from nvdiag.facts.driver_container import DriverContainer
 from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.history import DriverHistory
@@ -40,6 +41,7 @@ SHOWN: tuple[type[object], ...] = (
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
     PythonEnvironments, Frameworks, KernelLog, DriverHistory, ModuleHolders, UpdateGuards, RebootVerdict, WslSetup,
     ContainerEngines, ContainerToolkit, CdiSpecifications, DriverContainer, VirtualGpus,
+    ContainerStart, ContainerLibraries,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -12,7 +12,7 @@ from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Severity
 from nvdiag.report import as_json, terminal
-from tests.scenarios import machines, vgpu, wsl
+from tests.scenarios import containers, machines, vgpu, wsl
 from tests.scenarios.tree import Tree
 
 WELL = "570.172.08"
@@ -48,6 +48,7 @@ MACHINES: Mapping[str, Callable[[], Host]] = {
     "module not loaded": lambda: machines.ubuntu_dkms(None).host(),
     "no libraries": lambda: machines.ubuntu_dkms(WELL, WELL, None).host(),
     "two GPUs": lambda: machines.ubuntu_dkms(WELL, gpus=TWO).host(),
+    "a container": lambda: containers.docker_legacy("570.169").host(),
     "no GPU": lambda: machines.ubuntu_dkms(None, gpus=()).host(),
     "nothing but a GPU": lambda: machines.kernel_side(None).host(),
     "every probe hung": lambda: troubled(HUNG).host(),

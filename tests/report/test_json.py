@@ -240,5 +240,7 @@ def test_what_only_the_host_can_tell_is_said_with_the_command_to_run_there() -> 
     inside = as_document(diagnosed(containers.docker_legacy().host()))["facts"]["container"]
     assert (inside["engine"], inside["described"]) == ("docker", "a Docker container")
     assert inside["host"]["run"] == ["nvdiag"]
+    assert inside["start"]["visible_devices"] == "all"
+    assert inside["libraries"]["libcuda"] == "mounted from the host"
     outside = as_document(diagnosed(machines.ubuntu_dkms().host()))["facts"]["container"]
     assert (outside["engine"], outside["described"], outside["host"]) == (None, None, None)
