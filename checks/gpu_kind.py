@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from nvdiag.checks import _said, gpu_support
 from nvdiag.engine import check
+from nvdiag.facts.dkms import DkmsStatus
+from nvdiag.facts.listed_packages import ListedPackages
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.modules import Flavour, LoadedDriver
+from nvdiag.facts.packages import Package
 from nvdiag.facts.pci import GpusOnBus
 from nvdiag.knowledge.gpu_generations import Generation, OpenModules, generation_of, generation_of_chip
 from nvdiag.model.dataclass import dataclass
@@ -33,13 +37,20 @@ class _Driver:
     area="driver",
 )
 def the_driver_is_one_for_the_gpus_that_it_does_not_find(
-    messages: Messages, gpus: GpusOnBus | Unknown, loaded: LoadedDriver | Unknown
+    messages: Messages,
+    gpus: GpusOnBus | Unknown,
+    loaded: LoadedDriver | Unknown,
+    dkms: DkmsStatus | Unknown,
+    packages: ListedPackages | Unknown,
 ) -> Iterator[Finding]:
     """The driver that finds no GPU is of a branch and a flavour for the GPUs that are named beside it."""
     if isinstance(loaded, LoadedDriver) and isinstance(gpus, GpusOnBus) and any(gpu.device_id for gpu in gpus.gpus):
         raise NotApplicable("the GPUs' own ids were held against the driver")
     trouble = messages.proving("gpu-init-failed")
     driver = _driver(loaded, messages)
+    if driver is None:
+        trouble = trouble or messages.named(*_NOT_REACHED)
+        driver = _installed(dkms, packages)
     if not trouble or driver is None:
         raise NotApplicable("no text tells of a driver without a working GPU, and of its release")
     seen = dict(_named(gpus, messages))
@@ -75,6 +86,33 @@ def _driver(loaded: LoadedDriver | Unknown, messages: Messages) -> _Driver | Non
         if release := DriverRelease.or_none(one.groups.get("release")):
             return _Driver(release, Flavour.OPEN if "open" in one.groups else Flavour.PROPRIETARY, one.evidence)
     return None
+
+
+_NOT_REACHED = ("nvidia-smi-cannot-communicate", "nvml-driver-not-loaded", "modprobe-no-such-device")
+"""What is said where the driver is not loaded, or was and did not take the GPU."""
+
+
+def _installed(dkms: DkmsStatus | Unknown, packages: ListedPackages | Unknown) -> _Driver | None:
+    """The driver that is installed, where all that tells of it tells of one branch."""
+    known = packages.packages if isinstance(packages, ListedPackages) else ()
+    told = [one for one in known if one.installed and one.release is not None and not one.name.startswith("cuda-")]
+    rows = [row for row in dkms.rows if row.installed] if isinstance(dkms, DkmsStatus) else []
+    releases = [one.release for one in told if one.release is not None] or [row.release for row in rows]
+    branches = {release.branch for release in (*releases, *(row.release for row in rows))}
+    if len(branches) != 1:
+        return None
+    source = packages.source if told and isinstance(packages, ListedPackages) else "dkms status"
+    excerpt = f"{told[0].name} {told[0].version}" if told else f"nvidia {releases[0]}, installed"
+    return _Driver(releases[0], _flavour(told), Evidence(source=source, excerpt=excerpt))
+
+
+def _flavour(packages: Sequence[Package]) -> Flavour | None:
+    """The flavour of the modules, by the names that distributions give to the packages of both."""
+    built = [one.name for one in packages if re.search(r"dkms|kmod|modules|driver-\d", one.name)]
+    opened = {bool(re.search(r"open", name)) for name in built}
+    if len(opened) != 1:
+        return None
+    return Flavour.OPEN if opened.pop() else Flavour.PROPRIETARY
 
 
 def _named(gpus: GpusOnBus | Unknown, messages: Messages) -> Iterator[tuple[Generation, Evidence]]:

@@ -437,7 +437,6 @@ NOTHING: list[str] = [
     " driver is installed and running.",
     "modprobe: ERROR: could not insert 'nvidia': No such device",
     "modprobe: ERROR: could not insert 'nvidia': Operation not permitted",
-    "NVRM: No NVIDIA GPU found.",
     "E: Unable to correct problems, you have held broken packages.",
     "Error! One or more modules failed to install during autoinstall.",
     "nvidia 0000:82:00.0: loading /lib/firmware/nvidia/595.71.05/gsp_ga10x.bin failed with error -4\n"

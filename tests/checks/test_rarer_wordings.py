@@ -125,3 +125,9 @@ def test_a_gsp_that_does_not_answer_is_told_once_where_its_xid_is_there() -> Non
 
 def test_a_module_that_counts_no_gpu_is_no_certainty() -> None:
     assert first(saying("NVRM: No NVIDIA GPU found.")).confidence is Confidence.LIKELY
+
+
+@pytest.mark.parametrize(("seen", "identifier"), [("[]", "no-cuda-device"), ("[0]", "device-ordinal-invalid")])
+def test_lightnings_count_of_gpus_is_read(seen: str, identifier: str) -> None:
+    text = f"MisconfigurationException: You requested gpu: [0, 1]\n But your machine only has: {seen}"
+    assert first(saying(text)).id == identifier
