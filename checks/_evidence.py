@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvdiag.facts.answers import NvmlAnswer
+from nvdiag.facts.chosen_module import ModuleFile
 from nvdiag.facts.libraries import LibraryCopy
-from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
+from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import LoadedDriver, VersionFile
 from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.model.finding import Evidence

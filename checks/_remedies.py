@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from nvdiag.facts.module_files import ModuleFile
+from nvdiag.facts.chosen_module import ModuleFile
 from nvdiag.facts.modules import UNLOAD_ORDER, KernelModules
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import GpusOnBus

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from nvdiag.facts import reading
 from nvdiag.facts.build_logs import FailedBuild, lines_of, telling
+from nvdiag.facts.chosen_module import dkms_builds
 from nvdiag.facts.disagreement import Disagreement
-from nvdiag.facts.module_files import NextBootModule, dkms_builds, has_headers
+from nvdiag.facts.module_files import NextBootModule, has_headers
 from nvdiag.facts.module_places import MAIN_MODULE
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass

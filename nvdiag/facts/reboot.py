@@ -7,9 +7,10 @@ from dataclasses import replace
 from enum import Enum
 
 from nvdiag.facts.answers import NvmlAnswer
+from nvdiag.facts.chosen_module import ModuleFile
 from nvdiag.facts.disk_reasons import DiskReasons
 from nvdiag.facts.libraries import DriverLibraries
-from nvdiag.facts.module_files import ModuleFile, NextBootModule
+from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import LoadedDriver
 from nvdiag.facts.obstacles import NextBootObstacles
 from nvdiag.facts.reasons import Reason, Why

@@ -10,7 +10,8 @@ import re
 
 from nvdiag.facts import reading
 from nvdiag.facts.boot import NextBootKernel
-from nvdiag.facts.module_files import ModuleFile, NextBootModule, RunningKernelModule
+from nvdiag.facts.chosen_module import ModuleFile
+from nvdiag.facts.module_files import NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import Distribution, Family

@@ -8,9 +8,10 @@ from typing import Any
 from nvdiag import __version__
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer, NvmlDevice
 from nvdiag.facts.boot import NextBootKernel
+from nvdiag.facts.chosen_module import ModuleFile
 from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, LibraryChoice, LibraryCopy
-from nvdiag.facts.module_files import ModuleFile, ModuleInstallation, NextBootModule, RunningKernelModule
+from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedModule, VersionFile
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
