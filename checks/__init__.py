@@ -1,7 +1,8 @@
 """What nvdiag can find. One module an area, or a topic of it; each check is a plain function from facts to findings."""
 
 MODULES = (
-    "driver", "mismatch_told", "mismatch_disguised", "installation", "bound_gpus", "kernel_modules", "dkms",
+    "driver", "mismatch_told", "mismatch_disguised", "no_gpu", "installation", "not_loaded", "bound_gpus",
+    "kernel_modules", "dkms",
     "gpu_support", "gpu_kind", "gpu_generation", "module_needs", "next_boot", "packages", "package_states", "device",
     "gpu_on_bus", "node_numbers", "fabric", "gpu_messages", "node_messages", "fabric_messages", "sharing_messages",
     "vgpu", "xids", "memory", "libraries", "forward_compat", "loader_words", "smi_header", "driver_words",

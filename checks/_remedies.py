@@ -12,21 +12,11 @@ import shlex
 from nvdiag.facts.chosen_module import ModuleFile
 from nvdiag.facts.modules import UNLOAD_ORDER, KernelModules
 from nvdiag.facts.packages import DriverPackages
-from nvdiag.facts.pci import GpusOnBus
 from nvdiag.facts.system import Distribution, Family
 from nvdiag.model.finding import Remedy, Risk
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease
-
-FIRST_TURING_DEVICE = 0x1E00
-"""PCI device ids from here on are Turing or newer, which the open modules support (nvidia-installer, nvGpus.h)."""
-
-FIRST_MAXWELL_DEVICE = 0x1340
-"""PCI device ids from here on are Maxwell or newer (pci.ids: GM108M); branch 580 drives them, 470 is Kepler's last."""
-
-FIRST_BLACKWELL_DEVICE = 0x2900
-"""PCI device ids from here on are Blackwell (pci.ids: GB100), which only the open modules drive."""
 
 
 def is_image(distribution: Distribution | Unknown) -> bool:
@@ -109,7 +99,7 @@ def build_module(
 
 def _next_deployment(distribution: Distribution | Unknown, summary: str) -> Remedy:
     """An image's modules come with a deployment: nothing is built or installed in the running system."""
-    tool = "bootc" if _without_ostree(distribution) else "rpm-ostree"
+    tool = "bootc" if without_ostree(distribution) else "rpm-ostree"
     status = "sudo bootc status" if tool == "bootc" else "rpm-ostree status"
     return Remedy(
         summary=summary,
@@ -121,7 +111,8 @@ def _next_deployment(distribution: Distribution | Unknown, summary: str) -> Reme
     )
 
 
-def _without_ostree(distribution: Distribution | Unknown) -> bool:
+def without_ostree(distribution: Distribution | Unknown) -> bool:
+    """Whether this is an image that rpm-ostree does not know: bootc's composefs backend."""
     return isinstance(distribution, Distribution) and distribution.without_ostree
 
 
@@ -137,10 +128,10 @@ def _module_commands(
         case Family.FEDORA | Family.RHEL:
             return _rpm_module(packages, kernel)
         case Family.SUSE:
-            kmp = _matching(packages, r"nvidia-.*-kmp-\w+")
+            kmp = matching(packages, r"nvidia-.*-kmp-\w+")
             return (f"sudo zypper install --force {shlex.join(kmp)}" if kmp else "zypper search nvidia",)
         case Family.ARCH:
-            by_dkms = _matching(packages, r"nvidia.*-dkms")
+            by_dkms = matching(packages, r"nvidia.*-dkms")
             return ("sudo pacman -S --needed linux-headers", build) if by_dkms else ("sudo pacman -Syu",)
         case _:
             return (build,)
@@ -151,30 +142,31 @@ def _ubuntu_module(packages: DriverPackages | Unknown, kernel: str) -> tuple[str
 
     A prebuilt package that is there and has left no module was not configured to its end: it is installed again.
     """
-    if _matching(packages, r"nvidia-dkms-.*"):
+    if matching(packages, r"nvidia-dkms-.*"):
         return (f"sudo apt install linux-headers-{kernel}", *_reinstall(packages), f"sudo dkms autoinstall -k {kernel}")
-    drivers = _matching(packages, r"nvidia-(driver|headless|headless-no-dkms)-\d+(-server)?(-open)?")
+    drivers = matching(packages, r"nvidia-(driver|headless|headless-no-dkms)-\d+(-server)?(-open)?")
     found = re.search(r"-(\d+(?:-server)?(?:-open)?)$", drivers[0]) if drivers else None
     if found is None:
         return ("ubuntu-drivers list", f"apt-cache search linux-modules-nvidia | grep {kernel}")
     package = f"linux-modules-nvidia-{found[1]}-{kernel}"
-    again = " --reinstall" if _matching(packages, re.escape(package)) else ""
+    again = " --reinstall" if matching(packages, re.escape(package)) else ""
     return (f"sudo apt install{again} {package}",)
 
 
 def _rpm_module(packages: DriverPackages | Unknown, kernel: str) -> tuple[str, ...]:
-    if _matching(packages, r"akmod-nvidia.*"):
+    if matching(packages, r"akmod-nvidia.*"):
         return (f"sudo dnf install kernel-devel-{kernel}", f"sudo akmods --force --kernels {kernel}")
     return (f"sudo dnf install kernel-devel-{kernel}", f"sudo dkms autoinstall -k {kernel}")
 
 
 def _reinstall(packages: DriverPackages | Unknown) -> tuple[str, ...]:
     """Installing a DKMS package again registers and builds its sources, whatever state the tree was left in."""
-    dkms = _matching(packages, r"nvidia-.*dkms.*")
+    dkms = matching(packages, r"nvidia-.*dkms.*")
     return (f"sudo apt install --reinstall {shlex.join(dkms)}",) if dkms else ()
 
 
-def _matching(packages: DriverPackages | Unknown, pattern: str) -> tuple[str, ...]:
+def matching(packages: DriverPackages | Unknown, pattern: str) -> tuple[str, ...]:
+    """The installed packages of these names, none where they are not known."""
     return packages.matching(pattern) if isinstance(packages, DriverPackages) else ()
 
 
@@ -219,7 +211,7 @@ def keep_from_loading(driver: str, distribution: Distribution | Unknown) -> Reme
         Family.ARCH: "sudo mkinitcpio -P",
     }.get(family(distribution), "sudo update-initramfs -u || sudo dracut --force")
     name = shlex.quote(driver)
-    if _without_ostree(distribution):
+    if without_ostree(distribution):
         return Remedy(
             summary=f"keep {driver} from loading in the image, then reboot",
             commands=("sudo bootc status",),
@@ -249,138 +241,3 @@ def keep_from_loading(driver: str, distribution: Distribution | Unknown) -> Reme
         reboots=True,
         prediction="the GPU is then free for the nvidia module at boot",
     )
-
-
-def install_driver(distribution: Distribution | Unknown, gpus: GpusOnBus) -> Remedy:
-    """Install a driver where there is none, by the distribution's own way."""
-    modern = all(_number(gpu.device_id) >= FIRST_TURING_DEVICE for gpu in gpus.gpus)
-    old = _older_gpus(gpus)
-    if _without_ostree(distribution):
-        return Remedy(
-            summary="switch to an image that has NVIDIA's driver in it",
-            commands=("sudo bootc status",),
-            prediction="packages are installed where the image is built; sudo bootc switch IMAGE takes another one"
-            + old,
-        )
-    if is_image(distribution):
-        return Remedy(
-            summary="install NVIDIA's driver into the next deployment",
-            commands=(
-                "sudo rpm-ostree install akmod-nvidia xorg-x11-drv-nvidia-cuda",
-                "sudo rpm-ostree kargs --append=rd.driver.blacklist=nouveau,nova_core"
-                " --append=modprobe.blacklist=nouveau,nova_core",
-                "sudo systemctl reboot",
-            ),
-            risk=Risk.DISRUPTIVE,
-            needs_root=True,
-            reboots=True,
-            prediction="the packages are RPM Fusion's nonfree repository's; an image with the driver in it needs none"
-            + old,
-        )
-    match family(distribution):
-        case Family.UBUNTU:
-            commands: tuple[str, ...] = ("ubuntu-drivers list", "sudo ubuntu-drivers install")
-            note = "ubuntu-drivers picks the branch for this GPU; on a server add --gpgpu"
-        case Family.DEBIAN:
-            commands = ("sudo apt install linux-headers-$(uname -r) nvidia-driver firmware-misc-nonfree",)
-            note = "the sources need the components contrib, non-free and non-free-firmware" + old
-        case Family.FEDORA:
-            commands = (
-                "sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda"
-                if modern
-                else "sudo dnf install akmod-nvidia-580xx xorg-x11-drv-nvidia-580xx-cuda",
-                "sudo akmods --force",
-            )
-            note = "the packages are RPM Fusion's nonfree repository's" + old
-        case Family.RHEL:
-            commands = (
-                "sudo dnf install kernel-devel-$(uname -r)",
-                "sudo dnf install nvidia-open" if modern else "sudo dnf module install nvidia-driver:580-dkms",
-            )
-            streams = "" if modern else "; module streams are of releases 8 and 9"
-            note = "the packages are in NVIDIA's CUDA repository for this release" + streams + old
-        case Family.SUSE:
-            commands = (
-                "sudo zypper install nvidia-open-driver-G06-signed-kmp-default nvidia-compute-utils-G06"
-                if modern
-                else "sudo zypper install nvidia-driver-G06-kmp-default nvidia-compute-utils-G06",
-            )
-            note = "the second package is in NVIDIA's own repository for SUSE" + old
-        case Family.ARCH:
-            commands = (
-                ("sudo pacman -S nvidia-open nvidia-utils",)
-                if modern
-                else ("sudo pacman -S --needed linux-headers dkms",)
-            )
-            note = (
-                "for a kernel other than linux take nvidia-open-dkms"
-                if modern
-                else "take nvidia-580xx-dkms from the AUR" + old
-            )
-        case Family.NIXOS:
-            commands = ()
-            note = (
-                'set services.xserver.videoDrivers = [ "nvidia" ] and hardware.nvidia.open, then nixos-rebuild switch'
-            )
-        case _:
-            commands = ()
-            note = "take the driver from the distribution, or NVIDIA's installer from its Linux driver archive" + old
-    return Remedy(
-        summary="install NVIDIA's driver",
-        commands=commands,
-        needs_root=True,
-        prediction=note + "; a reboot follows",
-        reboots=True,
-    )
-
-
-def _older_gpus(gpus: GpusOnBus) -> str:
-    """What the oldest GPU here asks of the driver, and whether one driver can serve all of them at all."""
-    numbers = [_number(gpu.device_id) for gpu in gpus.gpus]
-    if min(numbers) >= FIRST_TURING_DEVICE:
-        return ""
-    if max(numbers) >= FIRST_BLACKWELL_DEVICE:
-        return (
-            "; no one driver serves all GPUs here: one is older than Turing and needs the proprietary modules,"
-            " one is of Blackwell and needs the open ones"
-        )
-    if min(numbers) < FIRST_MAXWELL_DEVICE:
-        return "; a GPU here is older than Maxwell, which needs a legacy branch: 470 for Kepler, 390 for Fermi"
-    return "; a GPU here is older than Turing, which needs the proprietary modules of branch 580 or older"
-
-
-def libraries_package(
-    distribution: Distribution | Unknown, packages: DriverPackages | Unknown, release: DriverRelease | None, nvml: bool
-) -> Remedy:
-    """Install the package that brings libnvidia-ml (or libcuda) of the loaded module's release."""
-    branch = release.branch if release else "BRANCH"
-    match family(distribution):
-        case Family.UBUNTU:
-            server = "-server" if _matching(packages, r".*nvidia.*-server.*") else ""
-            commands: tuple[str, ...] = (f"sudo apt install libnvidia-compute-{branch}{server}",)
-        case Family.DEBIAN:
-            commands = (f"sudo apt install {'libnvidia-ml1' if nvml else 'libcuda1'}",)
-        case Family.FEDORA:
-            commands = ("sudo dnf install xorg-x11-drv-nvidia-cuda-libs",)
-        case Family.RHEL:
-            commands = (f"sudo dnf install {'libnvidia-ml' if nvml else 'nvidia-driver-cuda-libs'}",)
-        case Family.SUSE:
-            commands = ("sudo zypper install nvidia-compute-G06",)
-        case Family.ARCH:
-            commands = ("sudo pacman -S nvidia-utils",)
-        case _:
-            commands = ()
-    which = f" of release {release}" if release else ""
-    return Remedy(
-        summary=f"install the driver's {'management' if nvml else 'CUDA'} library{which}",
-        commands=commands,
-        needs_root=True,
-        prediction=f"it must be of the loaded module's release{f', {release}' if release else ''}",
-    )
-
-
-def _number(device_id: str) -> int:
-    try:
-        return int(device_id, 16)
-    except ValueError:
-        return FIRST_TURING_DEVICE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from nvdiag.checks.gpu_support import UNUSABLE, legacy_branch, newer_branch, other_flavour
+from nvdiag.checks._branch_ways import UNUSABLE, legacy_branch, newer_branch, other_flavour
 from nvdiag.engine import check
 from nvdiag.facts.module_files import RunningKernelModule
 from nvdiag.facts.modules import Flavour, LoadedDriver

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from nvdiag.checks import _said, gpu_support
+from nvdiag.checks import _branch_ways, _said
 from nvdiag.engine import check
 from nvdiag.facts.dkms import DkmsStatus
 from nvdiag.facts.listed_packages import ListedPackages
@@ -67,7 +67,7 @@ def the_driver_is_one_for_the_gpus_that_it_does_not_find(
         detail=_BY_TABLE,
         evidence=(evidence, driver.evidence, *_said.evidence(trouble[:2])),
         remedies=(remedy,),
-        explains=gpu_support.UNUSABLE,
+        explains=_branch_ways.UNUSABLE,
         layers=(Layer.LOADED_MODULE, Layer.GPU),
     )
 
@@ -133,15 +133,15 @@ def _verdict(row: Generation, driver: _Driver) -> tuple[str, str, Remedy] | None
     branch = driver.release.branch
     if branch < row.first:
         opened = row.open_modules is OpenModules.REQUIRED
-        newer = gpu_support.newer_branch(row, open_only=opened)
+        newer = _branch_ways.newer_branch(row, open_only=opened)
         return "gpu-needs-newer-driver", f"the driver {driver.release} is older than GPUs of the generation", newer
     if row.last is not None and branch > row.last:
-        legacy = gpu_support.legacy_branch(str(row.last))
+        legacy = _branch_ways.legacy_branch(str(row.last))
         return "gpu-needs-legacy-driver", f"the driver {driver.release} no longer drives GPUs of the generation", legacy
     if row.open_modules is OpenModules.REQUIRED and driver.flavour is Flavour.PROPRIETARY:
-        way = gpu_support.other_flavour(opened=True)
+        way = _branch_ways.other_flavour(opened=True)
         return "gpu-needs-open-module", "the proprietary kernel module is loaded, which drives no GPU of", way
     if row.open_modules is OpenModules.UNSUPPORTED and driver.flavour is Flavour.OPEN:
-        way = gpu_support.other_flavour(opened=False)
+        way = _branch_ways.other_flavour(opened=False)
         return "gpu-needs-proprietary-module", "the open kernel module is loaded, which drives no GPU of", way
     return None

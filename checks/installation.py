@@ -1,22 +1,20 @@
-"""Is there a GPU, is its driver installed, built for this kernel, loaded, and the one that holds the GPU?"""
+"""Is the driver installed, and built for the kernel that runs and for the one that boots next?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _container_ways, _evidence, _reboot_remedies, _remedies, _since
-from nvdiag.checks.bound_gpus import of_gpu, on_purpose
+from nvdiag.checks import _install_remedies, _reboot_remedies, _remedies, _since
+from nvdiag.checks.bound_gpus import of_gpu
 from nvdiag.engine import check
-from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.boot import InstalledKernels
-from nvdiag.facts.container_view import GivenGpus
 from nvdiag.facts.disk_reasons import DiskReasons
 from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.libraries import DriverLibraries, Kind
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.packages import DriverPackages
-from nvdiag.facts.pci import DEVICES, GpusOnBus, PciGpus
+from nvdiag.facts.pci import GpusOnBus
 from nvdiag.facts.reasons import Why
 from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.surroundings import Surroundings
@@ -28,7 +26,7 @@ from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import KernelRelease
 
-_WITHOUT_DRIVER = frozenset(
+WITHOUT_DRIVER = frozenset(
     {
         "nvml-library-missing",
         "libcuda-missing",
@@ -38,78 +36,7 @@ _WITHOUT_DRIVER = frozenset(
         "no-cuda-device",
     }
 )
-
-
-@check("no-nvidia-gpu", area="driver")
-def a_gpu_is_there(
-    gpus: PciGpus | Unknown, surroundings: Surroundings, nvml: NvmlAnswer | Unknown, given: GivenGpus | Unknown
-) -> Iterator[Finding]:
-    """An NVIDIA GPU is on the PCI bus, or the driver shows one (WSL, Tegra, sandboxes)."""
-    kept = isinstance(given, GivenGpus) and given.nothing
-    if isinstance(gpus, PciGpus) and gpus.gpus and not kept:
-        return
-    counted = nvml.count if isinstance(nvml, NvmlAnswer) and nvml.init == 0 else None
-    if counted:
-        return
-    if counted is None and (surroundings.wsl or surroundings.tegra):
-        raise NotApplicable("under WSL and on Tegra the GPU is not on a PCI bus that this system sees")
-    if counted is None and surroundings.sandbox and isinstance(given, GivenGpus) and given.given:
-        raise NotApplicable("this sandbox was given nodes or libraries of a GPU, and shows no PCI bus")
-    if counted is None and isinstance(gpus, Unknown):
-        raise gpus
-    where = surroundings.described
-    yield Finding(
-        id="no-nvidia-gpu",
-        severity=Severity.ERROR,
-        confidence=Confidence.CERTAIN,
-        title="no NVIDIA GPU was given to this container, though its host has one"
-        if isinstance(gpus, PciGpus) and gpus.gpus
-        else "no NVIDIA GPU is visible on this machine",
-        detail=(
-            f"This is {where}: it has only what it was given."
-            if where
-            else "The PCI bus shows none: no card, or one switched off, badly seated or disabled in the firmware."
-            if isinstance(gpus, PciGpus)
-            else "The driver itself counts none, and the PCI bus could not be looked at."
-        ),
-        evidence=(
-            *_no_gpu_on(gpus, surroundings),
-            *((Evidence(source="nvmlDeviceGetCount", excerpt="0"),) if counted == 0 else ()),
-            *surroundings.evidence[:2],
-        ),
-        remedies=_find_a_gpu(surroundings),
-        explains=_WITHOUT_DRIVER | {"driver-not-installed", "driver-not-built"},
-        layers=(Layer.GPU,),
-    )
-
-
-def _no_gpu_on(gpus: PciGpus | Unknown, surroundings: Surroundings) -> Iterator[Evidence]:
-    if isinstance(gpus, PciGpus) and gpus.gpus:
-        yield Evidence(source="/dev", excerpt="no nvidia node")
-        yield of_gpu(gpus.gpus[0])
-    elif isinstance(gpus, PciGpus) and not (surroundings.wsl or surroundings.tegra):
-        yield Evidence(source=DEVICES, excerpt="no device of vendor 10de and class 0300 or 0302")
-
-
-def _find_a_gpu(surroundings: Surroundings) -> tuple[Remedy, ...]:
-    if surroundings.container:
-        return _container_ways.start(surroundings)
-    if surroundings.wsl:
-        return (
-            Remedy(
-                summary="look whether nvidia-smi works in Windows; if it does, update WSL (in PowerShell)",
-                commands=("nvidia-smi", "wsl --update", "wsl --shutdown"),
-            ),
-        )
-    if surroundings.virtual_machine or surroundings.sandbox:
-        return (Remedy(summary="give this system a GPU (passthrough, vGPU, or an instance type with one)"),)
-    return (
-        Remedy(
-            summary="look whether the bus shows the card at all",
-            commands=("lspci -d 10de:",),
-            prediction="if it prints nothing, it is the card, its power, its slot or the firmware, not the driver",
-        ),
-    )
+"""What follows where no module of the driver is loaded."""
 
 
 @check("driver-not-installed", "driver-not-built", area="driver")
@@ -167,7 +94,7 @@ def a_module_is_installed(
                 *_for_the_build(distribution, reasons, following, disk.kernel),
                 *_remedies.build_module(distribution, packages, disk.kernel),
             ),
-            explains=_WITHOUT_DRIVER | {"driver-disk-mismatch"},
+            explains=WITHOUT_DRIVER | {"driver-disk-mismatch"},
             layers=(Layer.LOADED_MODULE,),
         )
 
@@ -290,104 +217,11 @@ def _not_installed(
         confidence=confidence,
         title=f"{_count(len(gpus.gpus))} on the PCI bus and no NVIDIA driver is installed",
         evidence=evidence,
-        remedies=(_remedies.install_driver(distribution, gpus),),
-        explains=_WITHOUT_DRIVER | {"gpu-bound-to-other-driver"},
+        remedies=(_install_remedies.install_driver(distribution, gpus),),
+        explains=WITHOUT_DRIVER | {"gpu-bound-to-other-driver"},
         layers=(Layer.LOADED_MODULE,),
     )
 
 
 def _count(gpus: int) -> str:
     return "an NVIDIA GPU is" if gpus == 1 else f"{gpus} NVIDIA GPUs are"
-
-
-@check("driver-not-loaded", area="driver")
-def the_module_is_loaded(
-    gpus: GpusOnBus,
-    surroundings: Surroundings,
-    modules: KernelModules | Unknown,
-    disk: RunningKernelModule | Unknown,
-) -> Iterator[Finding]:
-    """The nvidia module is loaded where it is installed for the kernel that runs."""
-    if surroundings.sandbox or surroundings.wsl or surroundings.tegra:
-        raise NotApplicable("here the driver is not a module that this system could see")
-    if isinstance(modules, Unknown):
-        if any(gpu.driver or gpu.driver_hidden for gpu in gpus.gpus):
-            raise modules
-        yield _held_by_nobody(gpus, modules)
-        return
-    if modules.nvidia is not None:
-        return
-    if all(on_purpose(gpu) for gpu in gpus.gpus):
-        raise NotApplicable("every GPU here is kept for virtual machines (vfio-pci), so no nvidia module can drive one")
-    if isinstance(disk, Unknown):
-        yield _not_loaded_somewhere(gpus, surroundings, disk)
-        return
-    if disk.file is None:
-        raise NotApplicable("there is no module on disk to load")
-    other = disk.file.built_for not in (None, disk.kernel.text)
-    yield Finding(
-        id="driver-not-loaded",
-        severity=Severity.ERROR,
-        confidence=Confidence.CERTAIN,
-        title=f"the nvidia module {disk.file.release or ''} is installed for {disk.kernel} and not loaded".replace(
-            "  ", " "
-        ),
-        detail="It is blacklisted, was not asked for, or modprobe refused it; the kernel log has the reason."
-        + (f" It was built for {disk.file.built_for}, so this kernel refuses it." if other else ""),
-        evidence=(
-            Evidence(source="/sys/module/nvidia", excerpt="not there"),
-            *_evidence.of_disk(Unknown("not asked"), disk),
-            *(of_gpu(gpu) for gpu in gpus.gpus),
-        ),
-        remedies=(
-            Remedy(
-                summary="load it, and read what the kernel says where it refuses",
-                commands=(
-                    "sudo modprobe nvidia",
-                    "sudo dmesg | tail -n 20",
-                    "grep -rE 'nvidia' /etc/modprobe.d /lib/modprobe.d",
-                ),
-                needs_root=True,
-                prediction="a line `blacklist nvidia` or `alias nvidia off` in modprobe.d would explain it",
-            ),
-        ),
-        explains=_WITHOUT_DRIVER - {"driver-not-loaded"},
-        layers=(Layer.LOADED_MODULE,),
-    )
-
-
-def _held_by_nobody(gpus: GpusOnBus, why: Unknown) -> Finding:
-    """Whether the module is loaded is hidden, and the bus shows that no kernel driver holds any GPU."""
-    return Finding(
-        id="driver-not-loaded",
-        severity=Severity.ERROR,
-        confidence=Confidence.POSSIBLE,
-        title="no kernel driver holds a GPU here, so the nvidia module is probably not loaded",
-        detail=f"What is not known: {why}.",
-        evidence=tuple(of_gpu(gpu) for gpu in gpus.gpus),
-        remedies=(Remedy(summary="see which modules are loaded", commands=("lsmod | grep -i nvidia",)),),
-        explains=_WITHOUT_DRIVER - {"driver-not-loaded"},
-        layers=(Layer.LOADED_MODULE,),
-    )
-
-
-def _not_loaded_somewhere(gpus: GpusOnBus, surroundings: Surroundings, why: Unknown) -> Finding:
-    """The module is not loaded, and the reason lies where this system cannot look: on the host, or unread."""
-    inside = bool(surroundings.container)
-    return Finding(
-        id="driver-not-loaded",
-        severity=Severity.ERROR,
-        confidence=Confidence.LIKELY if inside else Confidence.POSSIBLE,
-        title=f"the {'host' if inside else 'kernel'} has a GPU and no nvidia module loaded",
-        detail=f"Whether it is installed cannot be told from here: {why}.",
-        evidence=(Evidence(source="/sys/module/nvidia", excerpt="not there"), *(of_gpu(gpu) for gpu in gpus.gpus)),
-        remedies=(
-            Remedy(
-                summary="run nvdiag on the host" if inside else "try to load it, and read what the kernel says",
-                commands=("nvdiag",) if inside else ("sudo modprobe nvidia", "sudo dmesg | tail -n 20"),
-                needs_root=not inside,
-            ),
-        ),
-        explains=_WITHOUT_DRIVER - {"driver-not-loaded"},
-        layers=(Layer.LOADED_MODULE,),
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _library_ways, _remedies
+from nvdiag.checks import _evidence, _install_remedies, _library_ways
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.cuda_compat import FORWARD_COMPATIBILITY_REFUSED, CudaCompat
@@ -284,4 +284,4 @@ def _install(
             needs_root=True,
             prediction="it brings libcuda below /usr/lib/aarch64-linux-gnu",
         )
-    return _remedies.libraries_package(distribution, packages, driver.release, nvml=nvml)
+    return _install_remedies.libraries_package(distribution, packages, driver.release, nvml=nvml)

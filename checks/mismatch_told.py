@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from nvdiag.checks import _evidence, _holder_words, _reload, _remedies, _said, _since
+from nvdiag.checks._told_releases import Sides, ahead_by_dkms, is_newer, release_on_disk, sides_of, why_disk_is_wrong
 from nvdiag.engine import check
 from nvdiag.facts.disk_reasons import DiskReasons
 from nvdiag.facts.dkms import DkmsStatus
 from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.holders import ModuleHolders
-from nvdiag.facts.libraries import DriverLibraries, Kind
+from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.module_files import ModinfoRelease, ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import LoadedDriver
@@ -20,13 +21,9 @@ from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.reboot import RebootVerdict, judged
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.system import Distribution, RunningKernel
-from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Confidence, Evidence, Finding, Layer, Remedy
 from nvdiag.model.unknown import Unknown
-from nvdiag.model.versions import DriverRelease, KernelRelease
-
-AT_BOOT = 60.0
-"""Seconds since boot. A mismatch that is there so soon was made by no upgrade since: this boot loaded the module."""
+from nvdiag.model.versions import DriverRelease
 
 CONSEQUENCES = frozenset(
     {
@@ -42,19 +39,6 @@ CONSEQUENCES = frozenset(
         "uvm-not-loaded",
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Sides:
-    """The two releases as far as they are known; `library` may be cut to two numbers, as nvidia-smi cuts it."""
-
-    module: DriverRelease | None
-    library: DriverRelease | None
-
-    @property
-    def in_words(self) -> str:
-        module, library = self.module or "of another release", self.library or "not of it"
-        return f"the loaded kernel module is {module}, the driver's libraries are {library}"
 
 
 @check("driver-library-mismatch", "driver-disk-mismatch", area="driver")
@@ -78,7 +62,7 @@ def no_mismatch_is_told_of(
 ) -> Iterator[Finding]:
     """Neither NVML nor the kernel module refuses the other for its release."""
     said = _said.about(messages, "driver-library-mismatch")
-    sides = _sides(said, loaded, libraries, messages)
+    sides = sides_of(said, loaded, libraries, messages)
     beside = (
         *(_evidence.of_loaded(loaded, Unknown("")) if isinstance(loaded, LoadedDriver) else ()),
         *_library_evidence(libraries),
@@ -87,7 +71,7 @@ def no_mismatch_is_told_of(
         *_since.evidence(history, sides.library),
     )
     since = _since.told(history, sides.library)
-    why_disk = _why_disk(said, sides, _on_disk(disk, modinfo), following, dkms, running)
+    why_disk = why_disk_is_wrong(said, sides, release_on_disk(disk, modinfo), following, dkms, running)
     if isinstance(smi, SmiReport) and smi.works_later:
         yield _over(said, sides)
     elif why_disk:
@@ -98,35 +82,23 @@ def no_mismatch_is_told_of(
         if isinstance(following, NextBootModule) and sides.library is not None:
             ahead = judged(sides.library, following, obstacles, reasons, cut=True)
         finding = _memory(
-            said, sides, beside, ahead, _on_disk(disk, modinfo), _by_dkms(installation, running, sides), since, holders
+            said,
+            sides,
+            beside,
+            ahead,
+            release_on_disk(disk, modinfo),
+            ahead_by_dkms(installation, running, sides),
+            since,
+            holders,
         )
         yield replace(finding, explains=finding.explains | _firmware_of(messages, sides))
 
 
-def _firmware_of(messages: Messages, sides: _Sides) -> frozenset[str]:
+def _firmware_of(messages: Messages, sides: Sides) -> frozenset[str]:
     """An upgrade took the loaded module's firmware away, so that what asks for it in vain is the mismatch again."""
     asked = [one.groups["release"] for one in messages.named("kernel-gsp-firmware-load") if "release" in one.groups]
     own = [one for one in asked if sides.module is None or DriverRelease.or_none(one) == sides.module]
     return frozenset({"gsp-firmware-missing"} if own else ())
-
-
-def _sides(
-    said: tuple[Said, ...], loaded: LoadedDriver | Unknown, libraries: DriverLibraries | Unknown, messages: Messages
-) -> _Sides:
-    """The releases: what the kernel module itself says of both, else what else the text shows of each."""
-    both = [one.groups for one in said if "module" in one.groups and "client" in one.groups]
-    if both:
-        return _Sides(DriverRelease.or_none(both[-1]["module"]), DriverRelease.or_none(both[-1]["client"]))
-    module = loaded.release if isinstance(loaded, LoadedDriver) else None
-    if module is None:
-        told = [one.groups["release"] for one in messages.named("nvrm-loading") if "release" in one.groups]
-        module = DriverRelease.or_none(told[-1]) if told else None
-    named = [one.groups["library"] for one in said if "library" in one.groups]
-    library = DriverRelease.or_none(named[-1]) if named else None
-    if isinstance(libraries, DriverLibraries):
-        full = next((copy.release for copy in libraries.taken if copy.kind is Kind.DRIVER and copy.release), None)
-        library = full if full is not None and full != module else library
-    return _Sides(module, library)
 
 
 def _library_evidence(libraries: DriverLibraries | Unknown) -> Iterator[Evidence]:
@@ -134,95 +106,12 @@ def _library_evidence(libraries: DriverLibraries | Unknown) -> Iterator[Evidence
         yield from (_evidence.of_library(copy) for copy in libraries.taken if copy.release is not None)
 
 
-def _why_disk(
-    said: tuple[Said, ...],
-    sides: _Sides,
-    on_disk: DriverRelease | None,
-    following: NextBootModule | Unknown,
-    dkms: DkmsStatus | Unknown,
-    running: RunningKernel | Unknown,
-) -> tuple[Confidence, str] | None:
-    """Why a reboot will not help: the module on disk is not the libraries', or this very boot loaded it."""
-    wanted = sides.library
-    here = running.release if isinstance(running, RunningKernel) and on_disk is not None else None
-    if wanted is not None and _boots_well(wanted, following, dkms, but=here):
-        return None
-    if on_disk is not None and wanted is not None and not _same(on_disk, wanted):
-        too = ", too" if on_disk == sides.module else ""
-        return Confidence.CERTAIN, f"The module on disk for {here or 'the kernel that runs'} is {on_disk}{too}."
-    if on_disk is None and wanted is not None and (built := _built_otherwise(dkms, running)):
-        return Confidence.LIKELY, f"DKMS has {built} installed, and no build of {wanted}."
-    soon = [one.since_boot for one in said if one.since_boot is not None]
-    if soon and min(soon) < AT_BOOT:
-        return (
-            Confidence.LIKELY,
-            f"It was refused {min(soon):.0f} s after the boot: no upgrade came between, so this boot itself loaded a"
-            " module that does not fit (an old one on disk, or a copy in the initramfs or the image).",
-        )
-    return None
-
-
 def _built(installation: ModuleInstallation | Unknown) -> Iterator[Evidence]:
     for release, kernel in installation.builds[:4] if isinstance(installation, ModuleInstallation) else ():
         yield Evidence(source="dkms", excerpt=f"{release} is built for {kernel}")
 
 
-def _by_dkms(installation: ModuleInstallation | Unknown, running: RunningKernel | Unknown, sides: _Sides) -> str:
-    """What DKMS has built of another release than the loaded one, and what follows for a reboot; empty for nothing."""
-    builds = installation.builds if isinstance(installation, ModuleInstallation) else ()
-    others = [
-        (release, kernel)
-        for release, kernel in builds
-        if release != sides.module and (sides.library is None or release.starts_with(sides.library))
-    ]
-    if sides.module is None or not others:
-        return ""
-    release, kernel = others[-1]
-    kernels = {one for _, one in others}
-    if isinstance(running, RunningKernel) and running.release not in kernels:
-        return (
-            f"a reboot will fix it if {kernel} boots: DKMS has built {release} for it, and only the old module is there"
-            f" for {running.release}, which runs"
-        )
-    return f"a reboot will fix it: DKMS has built {release} for {kernel}"
-
-
-def _same(release: DriverRelease, told: DriverRelease) -> bool:
-    """Whether two releases can be one, where one of them may be cut to two numbers."""
-    return release.starts_with(told) or told.starts_with(release)
-
-
-def _on_disk(disk: RunningKernelModule | Unknown, modinfo: ModinfoRelease | Unknown) -> DriverRelease | None:
-    """The release of the module that the running kernel would load now."""
-    if isinstance(disk, RunningKernelModule) and disk.file and disk.file.release:
-        return disk.file.release
-    return modinfo.release if isinstance(modinfo, ModinfoRelease) else None
-
-
-def _boots_well(
-    wanted: DriverRelease, following: NextBootModule | Unknown, dkms: DkmsStatus | Unknown, but: KernelRelease | None
-) -> bool:
-    """Whether the next boot's module, or one that DKMS has for a kernel, is of the libraries' release.
-
-    `but` is a kernel whose module is known better than by DKMS.
-    """
-    if isinstance(following, NextBootModule) and following.file is not None and following.file.release is not None:
-        return _same(following.file.release, wanted)
-    return isinstance(dkms, DkmsStatus) and any(
-        row.installed and row.kernel != but and _same(row.release, wanted) for row in dkms.rows
-    )
-
-
-def _built_otherwise(dkms: DkmsStatus | Unknown, running: RunningKernel | Unknown) -> str:
-    """What DKMS has installed, told; for the running kernel alone where that is known. Empty where it has nothing."""
-    if isinstance(dkms, Unknown):
-        return ""
-    if isinstance(running, RunningKernel) and (here := dkms.installed_for(running.release)):
-        return f"{here[0]} for {running.release}"
-    return next((f"{row.release} for {row.kernel}" for row in dkms.rows if row.installed), "")
-
-
-def _over(said: tuple[Said, ...], sides: _Sides) -> Finding:
+def _over(said: tuple[Said, ...], sides: Sides) -> Finding:
     """A mismatch after which nvidia-smi works again, by the same text."""
     return _said.finding(
         said,
@@ -240,7 +129,7 @@ def _over(said: tuple[Said, ...], sides: _Sides) -> Finding:
 
 def _repair(
     disk: RunningKernelModule | Unknown,
-    sides: _Sides,
+    sides: Sides,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
     running: RunningKernel | Unknown,
@@ -260,7 +149,7 @@ def _repair(
 
 def _disk(
     said: tuple[Said, ...],
-    sides: _Sides,
+    sides: Sides,
     why: tuple[Confidence, str],
     beside: tuple[Evidence, ...],
     remedies: tuple[Remedy, ...],
@@ -287,14 +176,9 @@ _MODULE_IS_NEWER = (
 )
 
 
-def _newer(module: DriverRelease, library: DriverRelease) -> bool:
-    """Whether the module is newer; a library's release that is cut to two numbers decides only where those differ."""
-    return not module.starts_with(library) and module > library
-
-
 def _memory(
     said: tuple[Said, ...],
-    sides: _Sides,
+    sides: Sides,
     beside: tuple[Evidence, ...],
     ahead: RebootVerdict | None,
     on_disk: DriverRelease | None,
@@ -303,7 +187,7 @@ def _memory(
     holders: ModuleHolders | Unknown,
 ) -> Finding:
     known = sides.module is not None and sides.library is not None
-    newer = sides.module is not None and sides.library is not None and _newer(sides.module, sides.library)
+    newer = sides.module is not None and sides.library is not None and is_newer(sides.module, sides.library)
     if on_disk is not None and sides.library is not None and on_disk.starts_with(sides.library):
         prediction = f"a reboot will fix it if this kernel boots again: its module on disk is {on_disk}"
     elif ahead is not None:
