@@ -56,10 +56,11 @@ def _stale(
     served = bool(one.shadowed)
     if one.gone:
         files = f"{len(one.gone)} files that are" if len(one.gone) > 1 else f"{one.gone[0]}, which is"
-        title = f"{one.path} tells container engines to mount {files} not there"
+        title = f"the CDI specification {one.path} names {files} not there"
         title += f": it was made for driver {made_for}" if differs else ""
     else:
-        title = f"{one.path} gives containers the libraries of driver {made_for}, and {loaded.release} is loaded"
+        title = f"the CDI specification {one.path} gives containers the libraries of driver {made_for}"
+        title += f", and {loaded.release} is loaded"
     return Finding(
         id="cdi-spec-stale",
         subject=one.path,
