@@ -15,7 +15,7 @@ import pytest
 
 from nvdiag.host import children
 from nvdiag.host.children import Ended, Overdue
-from tests.rigs import rig
+from tests.rigs import cgroups, rig
 
 ENV = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
@@ -137,13 +137,13 @@ def test_kernel_without_pidfd_is_asked_by_polling(monkeypatch: pytest.MonkeyPatc
     assert not overdue.survived_kill
 
 
-@pytest.mark.skipif(rig.why_no_freezer() is not None, reason=str(rig.why_no_freezer()))
+@pytest.mark.skipif(cgroups.why_no_freezer() is not None, reason=str(cgroups.why_no_freezer()))
 @pytest.mark.parametrize("by", ["pidfd", "polling"])
 def test_child_that_cannot_be_killed_is_left_behind(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if by == "polling":
         monkeypatch.delattr(os, "pidfd_open")
     pid = forked(lambda: time.sleep(1000))
-    with rig.frozen(pid):
+    with cgroups.frozen(pid):
         outcome = children.wait(pid, soon(0.2))
         assert isinstance(outcome, Overdue)
         assert outcome.survived_kill

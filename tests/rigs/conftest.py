@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs import rig
+from tests.rigs import cgroups, rig
 
 
 def _need(why_not: str | None) -> None:
@@ -42,7 +42,19 @@ def real550() -> tuple[Path, str]:
 @pytest.fixture
 def freezer() -> None:
     """A cgroup-v1 freezer, which keeps a process from dying."""
-    _need(rig.why_no_freezer())
+    _need(cgroups.why_no_freezer())
+
+
+@pytest.fixture
+def container() -> None:
+    """R2 as a container: a root, a mount table and processes of its own."""
+    _need(rig.why_no_container())
+
+
+@pytest.fixture
+def device_cgroup() -> None:
+    """A cgroup-v1 devices controller, whose rules the kernel really enforces."""
+    _need(cgroups.why_no_device_cgroup())
 
 
 @pytest.fixture

@@ -21,6 +21,12 @@ PR_CAPBSET_DROP, CAP_SYS_MODULE = 24, 16  # linux/prctl.h, linux/capability.h
 def main() -> None:
     specification: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    dress(specification)
+    become(specification, sys.argv[2:])
+
+
+def dress(specification: dict[str, Any]) -> None:
+    """Put a machine's nodes, sysfs, modules, files and libraries in the places where a program looks for them."""
     _devices(specification["nodes"])
     _tree("/proc/driver", specification["proc_driver"])
     _tree("/sys/module", specification["sys_module"])
@@ -34,19 +40,24 @@ def main() -> None:
     if user:
         for path in specification["reachable"]:
             _make_reachable(Path(path))
-    become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
-    argv = [*become, *sys.argv[2:]]
+
+
+def become(specification: dict[str, Any], program: list[str]) -> None:
+    """Be that program, as the user whom the machine asks for."""
+    user = specification["user"]
+    drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+    argv = [*drop, *program]
     # The kernel is everybody's: what runs here loads no module, whatever NVIDIA's libraries start as root.
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_MODULE, 0, 0, 0)
     os.execvpe(argv[0], argv, {**os.environ, **specification["env"]})
 
 
-def _tmpfs(path: str) -> None:
+def tmpfs(path: str) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "rig", path], check=True)
 
 
 def _devices(nodes: dict[str, list[int]]) -> None:
-    _tmpfs("/dev")
+    tmpfs("/dev")
     usual = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
     for name, (major, minor) in usual.items():
         _node(f"/dev/{name}", 0o666, major, minor)
@@ -68,7 +79,7 @@ def _tree(root: str, files: dict[str, str]) -> None:
     above = Path(root)
     while not above.is_dir():
         above = above.parent
-    _tmpfs(str(above))
+    tmpfs(str(above))
     Path(root).mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         path = Path(root, name)
@@ -92,7 +103,7 @@ def _bus(gpus: dict[str, str | None]) -> None:
 def _below_lib(modules: dict[str, str]) -> None:
     """These module files, copied from elsewhere, and no others; where /lib/modules is missing, /lib gets an overlay."""
     if Path(MODULES).is_dir():
-        _tmpfs(MODULES)
+        tmpfs(MODULES)
     elif modules:
         _writable(Path("/lib").resolve())
         Path(MODULES).mkdir()

@@ -10,7 +10,6 @@ says what is real and what is not.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -22,17 +21,31 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[1] / ".cache" / "rigs"
-FREEZER = Path("/sys/fs/cgroup/freezer")
 GPU = "0000:01:00.0"
+CONTAINER = "4f9c01a7b1e2d3c4a5968778695a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a"
 NODES = {"nvidiactl": (195, 255), "nvidia-modeset": (195, 254), "nvidia-uvm": (510, 0), "nvidia-uvm-tools": (510, 1)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """What a container has of driver libraries, by their paths inside.
+
+    `injected` are files of the host that are bound in, `replaced` such as the host has removed since, `baked` copies in
+    the image itself; all map to files on this machine. `empty` are files without content. ldconfig is run inside, as
+    NVIDIA's toolkit does.
+    """
+
+    injected: Mapping[str, Path] = field(default_factory=dict)
+    replaced: Mapping[str, Path] = field(default_factory=dict)
+    baked: Mapping[str, Path] = field(default_factory=dict)
+    empty: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +58,7 @@ class Machine:
     to files on this machine. `files` maps paths anywhere else to their text.
     `libraries` is the folder of the driver's libraries, in the loader's cache or (`cached` False) in LD_LIBRARY_PATH.
     `mode` is preload.c's NVRIG_MODE, `kernel_answer` the release that it answers, where that is not `module`.
+    In a `container`, root, mounts and processes are its own; `cgroup` is a group whose rules hold for it (`denied`).
     """
 
     module: str | None = None
@@ -61,6 +75,8 @@ class Machine:
     kernel_answer: str | None = None
     user: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
+    container: Container | None = None
+    cgroup: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +182,11 @@ def healthy(folder: Path, gpus: int, lines: Sequence[str] = (), **options: objec
     return dataclasses.replace(machine, **options)  # type: ignore[arg-type]
 
 
+def contained(machine: Machine, container: Container, cgroup: Path | None = None) -> Machine:
+    """The same machine, seen from a container on it."""
+    return dataclasses.replace(machine, container=container, cgroup=cgroup)
+
+
 def command(machine: Machine, argv: Sequence[str], folder: Path) -> tuple[list[str], Path]:
     """The command line that runs `argv` on a machine, and the specification file that it reads."""
     specification = folder / "machine.json"
@@ -177,6 +198,9 @@ def command(machine: Machine, argv: Sequence[str], folder: Path) -> tuple[list[s
     if machine.libraries and not machine.cached:
         env["LD_LIBRARY_PATH"] = str(machine.libraries)
     specification.write_text(json.dumps(_specified(machine, env)), encoding="utf-8")
+    if machine.container is not None:
+        own = ["unshare", "-m", "-p", "-f", "--kill-child"]
+        return [*own, sys.executable, str(HERE / "inside.py"), str(specification), *argv], specification
     return ["unshare", "-m", sys.executable, str(HERE / "namespace.py"), str(specification), *argv], specification
 
 
@@ -228,29 +252,15 @@ def successful(calls: Sequence[str], *names: str) -> list[str]:
     return [call for call in calls if re.search(rf"\b({'|'.join(names)})\(", call) and not re.search(r"= -1 ", call)]
 
 
-@contextlib.contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """Hold a process where SIGKILL does not reach it, in a frozen cgroup-v1 freezer group, and let it go at the end."""
-    group = FREEZER / f"nvrig-{pid}"
-    group.mkdir()
-    try:
-        (group / "cgroup.procs").write_text(str(pid), encoding="ascii")
-        (group / "freezer.state").write_text("FROZEN", encoding="ascii")
-        while (group / "freezer.state").read_text(encoding="ascii").strip() != "FROZEN":
-            time.sleep(0.005)
-        yield
-    finally:
-        (group / "freezer.state").write_text("THAWED", encoding="ascii")
-        for _ in range(200):
-            with contextlib.suppress(OSError):
-                group.rmdir()
-                break
-            time.sleep(0.01)
-
-
-def why_no_freezer() -> str | None:
-    """Why `frozen` cannot be used here."""
-    return None if os.access(FREEZER / "cgroup.procs", os.W_OK) else "no cgroup-v1 freezer is mounted and writable"
+def why_no_container() -> str | None:
+    """Why a container's view cannot be had here: R2's reasons, or an overlay over the root is not possible."""
+    if why := why_not():
+        return why
+    attempt = "mount -t tmpfs rig /mnt && mkdir /mnt/u /mnt/w /mnt/m && mount -t overlay -o " + (
+        "lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w rig /mnt/m && mount -t proc proc /mnt/m/proc"
+    )
+    made = subprocess.run(["unshare", "-m", "-p", "-f", "sh", "-c", attempt], capture_output=True, check=False)
+    return None if made.returncode == 0 else "an overlay over the root, or a /proc of one's own, is not allowed here"
 
 
 def _specified(machine: Machine, env: Mapping[str, str]) -> dict[str, object]:
@@ -283,11 +293,22 @@ def _specified(machine: Machine, env: Mapping[str, str]) -> dict[str, object]:
         "libraries": str(machine.libraries) if machine.libraries else None,
         "cached": machine.cached,
         "user": machine.user,
+        "container": _contained(machine.container) if machine.container else None,
+        "cgroup": str(machine.cgroup) if machine.cgroup else None,
         "env": dict(env),
         "reachable": [
             *(sys.executable, os.path.realpath(sys.executable), sys.prefix, sys.base_prefix, str(HERE)),
             *([str(machine.libraries)] if machine.libraries else []),
         ],
+    }
+
+
+def _contained(container: Container) -> dict[str, object]:
+    return {
+        "injected": {path: str(source) for path, source in container.injected.items()},
+        "replaced": {path: str(source) for path, source in container.replaced.items()},
+        "baked": {path: str(source) for path, source in container.baked.items()},
+        "empty": list(container.empty),
     }
 
 

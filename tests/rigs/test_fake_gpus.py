@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs import rig
+from tests.rigs import cgroups, rig
 from tests.rigs.asking import PROJECT, check, found
 
 pytestmark = pytest.mark.rig
@@ -89,7 +89,7 @@ def test_a_child_that_cannot_be_killed_is_left_behind(fake_gpus: MakeMachine, fr
     line, _ = rig.command(dressed, argv, tmp_path)
     process = subprocess.Popen(line, stdin=subprocess.DEVNULL)
     try:
-        with rig.frozen(_hanging_child(process.pid)):
+        with cgroups.frozen(_hanging_child(process.pid)):
             code = process.wait(timeout=30)
     finally:
         process.kill()

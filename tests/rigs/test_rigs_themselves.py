@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.rigs import rig
+from tests.rigs import cgroups, rig
 
 pytestmark = pytest.mark.rig
 
@@ -260,7 +260,7 @@ def test_a_crash_and_a_hang_come_at_the_chosen_call(fake_gpus: MakeMachine) -> N
 
 def test_a_frozen_process_outlives_sigkill_until_it_is_thawed(freezer: None) -> None:
     process = subprocess.Popen(["sleep", "60"])
-    with rig.frozen(process.pid):
+    with cgroups.frozen(process.pid):
         process.kill()
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=0.3)
