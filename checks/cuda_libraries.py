@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from nvdiag.checks import _said, _wheel_ways
 from nvdiag.engine import check
+from nvdiag.facts.cuda_libraries import WHEELS
 from nvdiag.facts.loader_words import OpenedLibraries, cuda_major
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
@@ -16,14 +17,6 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 
 _NAMES = ("library", "ldd", "needed", "wanted", "dlopened", "ct2", "under", "loaded", "other")
 _MOST_NAMED = 5
-
-_WHEELS = {
-    "cudart": "cuda-runtime", "cublas": "cublas", "cublasLt": "cublas", "cufft": "cufft", "curand": "curand",
-    "cusolver": "cusolver", "cusparse": "cusparse", "nvrtc": "cuda-nvrtc", "nvrtc-builtins": "cuda-nvrtc",
-    "nvJitLink": "nvjitlink", "cupti": "cuda-cupti", "nvToolsExt": "nvtx", "cufile": "cufile", "nvjpeg": "nvjpeg",
-    "nvvm": "cuda-nvcc",
-}  # fmt: skip
-"""The wheels that carry a library, without `nvidia-` before and `-cu12` behind."""
 
 _SONAME_OF_12 = {"cufft": "11", "curand": "10", "cusolver": "11", "nvToolsExt": "1", "cufile": "0"}
 """Numbers in the sonames of CUDA 12 where they are not 12."""
@@ -141,7 +134,7 @@ def _find_or_install(libraries: Sequence[str]) -> tuple[Remedy, ...]:
 def _wheel(library: str) -> str | None:
     """The wheel that carries a library of CUDA 11 or 12; those of CUDA 13 have no number in their names."""
     name, number = _parts(library)
-    wheel = _WHEELS.get(name)
+    wheel = WHEELS.get(name)
     if wheel is None:
         return None
     if number in ("12", _SONAME_OF_12.get(name)):

@@ -29,13 +29,15 @@ _NEEDS_CUDA = ("flash-attn", "vllm")
 @check("driver-too-old-for-cuda", area="cuda")
 def the_driver_supports_the_frameworks_cuda(
     frameworks: Frameworks,
-    supported: DriverCuda,
+    supported: DriverCuda | Unknown,
     loaded: LoadedDriver | Unknown,
     cuda: CudaAnswer | Unknown,
     limits: DriverLimits | Unknown,
     torch: TorchBuild | Unknown,
 ) -> Iterator[Finding]:
     """The driver runs the CUDA versions that the installed frameworks were built with."""
+    if isinstance(supported, Unknown):
+        raise loaded if isinstance(loaded, NotApplicable) else supported
     there = supported.version.short
     if isinstance(cuda, CudaAnswer) and cuda.init == 0 and cuda.version is not None:
         there = max(there, cuda.version.short)

@@ -62,7 +62,10 @@ def pytorch_is_built_with_cuda(
 
 @check("driver-too-old-for-cuda", area="cuda")
 def the_driver_supports_pytorchs_cuda(
-    torch: TorchBuild, supported: DriverCuda, sees: TorchSees | Unknown, limits: DriverLimits | Unknown
+    torch: TorchBuild,
+    supported: DriverCuda | Unknown,
+    sees: TorchSees | Unknown,
+    limits: DriverLimits | Unknown,
 ) -> Iterator[Finding]:
     """The driver runs the CUDA version that PyTorch was built with."""
     if torch.python is not None:
@@ -71,6 +74,8 @@ def the_driver_supports_pytorchs_cuda(
         raise NotApplicable("the CUDA version of PyTorch's build is not told")
     if isinstance(sees, TorchSees) and sees.available:
         raise NotApplicable("PyTorch itself says that CUDA is available")
+    if isinstance(supported, Unknown):
+        raise supported
     needed, there = torch.cuda, supported.version.short
     if runs(needed, there):
         return

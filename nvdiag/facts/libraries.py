@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from nvdiag.facts import reading
+from nvdiag.facts.search_path import CACHED, SearchPath
 from nvdiag.host import Absent, Host, Refused
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
@@ -20,9 +21,6 @@ from nvdiag.model.versions import DriverRelease
 NVML = "libnvidia-ml.so.1"
 LIBCUDA = "libcuda.so.1"
 
-DEFAULT_FOLDERS = ("/lib/{triplet}", "/usr/lib/{triplet}", "/lib64", "/usr/lib64", "/lib", "/usr/lib")
-"""Debian's multiarch folders first, then those of other distributions."""
-
 OTHER_FOLDERS = (
     "/usr/lib/wsl/lib", "/run/opengl-driver/lib",
     "/run/nvidia/driver/usr/lib/{triplet}", "/run/nvidia/driver/usr/lib64",
@@ -30,12 +28,10 @@ OTHER_FOLDERS = (
 )  # fmt: skip
 """Where a driver's libraries lie that this system's loader may not know of: WSL, NixOS, driver containers, GKE."""
 
-_LDCONFIG_MACHINES = {"x86-64": "x86_64", "AArch64": "aarch64"}
 _ELF_MACHINES = {"x86-64": "x86_64", "aarch64": "aarch64", "ppc64": "ppc64le", "i386": "i686"}
 _STUB_LIMIT = 256 * 1024
 """Bytes. The toolkit's link-time stubs have under 0.2 MB, a driver's libnvidia-ml above 0.7, its libcuda above 8."""
 
-_CACHED = "ldconfig's cache"
 _RECORDED = "recorded"
 OTHER_ROOTS = ("/ostree/", "/proc/")
 """What a recording has below these is of another system than the one that runs: of the next boot, of a container."""
@@ -94,8 +90,8 @@ class DriverLibraries:
     libcuda: LibraryChoice
 
     @classmethod
-    def collect(cls, host: Host) -> DriverLibraries:
-        search = _Search.of(host)
+    def collect(cls, host: Host, path: SearchPath) -> DriverLibraries:
+        search = _Search(host, path)
         nvml, libcuda = search.choose(NVML), search.choose(LIBCUDA)
         if nvml.why_unknown and libcuda.why_unknown:
             raise Unknown(f"which driver libraries the loader finds: {nvml.why_unknown}")
@@ -108,29 +104,10 @@ class DriverLibraries:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What the loader goes by on this machine. `blind` says why its cache is not known."""
+    """The search for a library of the driver's by what the loader goes by on this machine."""
 
     host: Host
-    machine: str
-    variable: tuple[str, ...]
-    cache: tuple[tuple[str, str, str], ...]
-    blind: Unknown | None
-
-    @classmethod
-    def of(cls, host: Host) -> _Search:
-        try:
-            machine = host.run("uname", "-m").stdout.strip()
-        except Unknown:
-            machine = "x86_64"
-        path = reading.variable(host, "LD_LIBRARY_PATH") or ""
-        cache: tuple[tuple[str, str, str], ...] = ()
-        blind = None
-        try:
-            cache = parse_ldconfig(host.run("ldconfig", "-p").stdout)
-        except Unknown as why:
-            blind = why
-            cache = _part_of_cache(host)
-        return cls(host, machine, tuple(folder for folder in path.split(":") if folder), cache, blind)
+    path: SearchPath
 
     def choose(self, soname: str) -> LibraryChoice:
         copies: list[LibraryCopy] = []
@@ -140,29 +117,25 @@ class _Search:
                 copies.append(copy)
         on_path = (copy for copy in copies if copy.found_by != NOT_ON_PATH)
         taken = next((copy for copy in on_path if self._fits(copy)), None)
-        blind = self.blind if not copies and not self._saw_folders() else None
+        blind = self.path.blind if not copies and not self._saw_folders() else None
         return LibraryChoice(soname=soname, copies=tuple(copies), taken=taken, why_unknown=blind)
 
     def _places(self, soname: str) -> Iterator[tuple[str, str]]:
-        for folder in self.variable:
+        for folder in self.path.variable:
             yield posixpath.join(folder, soname), "LD_LIBRARY_PATH"
-        for name, flags, path in self.cache:
-            if name == soname and _machine_of(flags, self.machine):
-                yield path, _CACHED
-        for folder in self._folders(DEFAULT_FOLDERS):
+        for path in self.path.cached(soname):
+            yield path, CACHED
+        for folder in self.path.folders():
             yield f"{folder}/{soname}", "default folder"
-        for folder in self._folders(OTHER_FOLDERS):
+        for folder in self.path.folders(OTHER_FOLDERS):
             yield f"{folder}/{soname}", NOT_ON_PATH
         links = [path for path in self.host.recorded("links") if reading.link(self.host, path) is not None]
         for path in (*links, *self.host.recorded("elf")):
             if path.rpartition("/")[2] == soname and not path.startswith(OTHER_ROOTS):
                 yield path, _RECORDED
 
-    def _folders(self, patterns: tuple[str, ...]) -> Iterator[str]:
-        return (pattern.format(triplet=f"{self.machine}-linux-gnu") for pattern in patterns)
-
     def _saw_folders(self) -> bool:
-        for folder in self._folders(DEFAULT_FOLDERS):
+        for folder in self.path.folders():
             try:
                 self.host.stat(f"{folder}/{NVML}")
             except Absent:
@@ -173,7 +146,7 @@ class _Search:
         return False
 
     def _copy(self, soname: str, path: str, found_by: str) -> LibraryCopy | None:
-        listed = found_by in (_CACHED, _RECORDED)
+        listed = found_by in (CACHED, _RECORDED)
         if not listed and not reading.is_there(self.host, path) and reading.link(self.host, path) is None:
             return None
         file = self.host.resolve(path)
@@ -203,33 +176,13 @@ class _Search:
         )
 
     def _fits(self, copy: LibraryCopy) -> bool:
-        return copy.machine in (None, self.machine)
-
-
-def _part_of_cache(host: Host) -> tuple[tuple[str, str, str], ...]:
-    """What a recorded `ldconfig -p | grep …` let through: nothing is absent for not being in it."""
-    try:
-        return parse_ldconfig(host.run("ldconfig", "-p", "|", "grep").stdout)
-    except Unknown:
-        return ()
-
-
-def parse_ldconfig(text: str) -> tuple[tuple[str, str, str], ...]:
-    """The lines of `ldconfig -p` as (soname, flags, path): `libcuda.so.1 (libc6,x86-64) => /usr/lib/…`."""
-    found = (re.match(r"\s*(\S{1,200}) \(([^)\n]{1,100})\) => (/.{1,4000})$", line) for line in text.splitlines())
-    return tuple((match[1], match[2], match[3]) for match in found if match)
+        return copy.machine in (None, self.path.machine)
 
 
 def release_in(file: str) -> DriverRelease | None:
     """The driver release in a library's file name, libcuda.so.570.172.08; None for libcuda.so.1 and libcuda.so.1.1."""
     match = re.search(r"\.so\.(\d{3,4}(?:\.\d{1,4}){1,2})$", file)
     return DriverRelease.or_none(match[1]) if match else None
-
-
-def _machine_of(flags: str, machine: str) -> bool:
-    """Whether a line of the cache is for this machine; one without a machine's name is 32-bit x86 or the only kind."""
-    said = next((_LDCONFIG_MACHINES[flag] for flag in flags.split(",") if flag in _LDCONFIG_MACHINES), None)
-    return said == machine if said else machine not in _LDCONFIG_MACHINES.values()
 
 
 def _kind(file: str, release: DriverRelease | None, size: int | None) -> Kind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+from nvdiag.facts.cuda_libraries import CudaLibraries
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.cdi import CdiSpecifications
@@ -39,9 +40,9 @@ SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, LoadedDriver, VersionFile,
     NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
-    PythonEnvironments, Frameworks, KernelLog, DriverHistory, ModuleHolders, UpdateGuards, RebootVerdict, WslSetup,
-    ContainerEngines, ContainerToolkit, CdiSpecifications, DriverContainer, VirtualGpus,
-    ContainerStart, ContainerLibraries,
+    PythonEnvironments, Frameworks, CudaLibraries, KernelLog, DriverHistory, ModuleHolders, UpdateGuards, RebootVerdict,
+    WslSetup, ContainerEngines, ContainerToolkit, CdiSpecifications, DriverContainer, VirtualGpus, ContainerStart,
+    ContainerLibraries,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

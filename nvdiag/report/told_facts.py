@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nvdiag.facts.cuda_libraries import CudaCopy, CudaLibraries
 from nvdiag.facts.frameworks import Framework, Frameworks
 from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.messages import Messages
@@ -26,6 +27,7 @@ def told(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "nvidia_smi": _smi(fact(facts, SmiReport)),
         "frameworks": _frameworks(fact(facts, TorchBuild), fact(facts, Frameworks)),
         "python_environments": _environments(fact(facts, PythonEnvironments)),
+        "cuda_libraries": _cuda_libraries(fact(facts, CudaLibraries)),
         "python_packages": _packages(fact(facts, PythonPackages)),
         "messages": _messages(fact(facts, Messages)),
         "xids": _xids(fact(facts, KernelLog)),
@@ -106,6 +108,28 @@ def _framework(one: Framework) -> dict[str, Json]:
         "architectures": list(one.architectures),
         "builds": [cuda.text for cuda in one.builds],
     }
+
+
+def _cuda_libraries(libraries: CudaLibraries | Unknown) -> Json:
+    if isinstance(libraries, Unknown):
+        return _why(libraries)
+    return {
+        "program": libraries.program or None,
+        "libraries": {
+            soname: {
+                "taken": _copy(one.taken) if one.taken else None,
+                "rule": one.rule,
+                "asked_by": one.asked_by or None,
+                "wanted": one.wanted.text if one.wanted else None,
+                "others": [_copy(other) for other in one.others],
+            }
+            for soname, one in libraries.libraries.items()
+        },
+    }
+
+
+def _copy(copy: CudaCopy) -> dict[str, Json]:
+    return {"path": copy.path, "version": copy.version.text if copy.version else None, "source": copy.source}
 
 
 def _environments(environments: PythonEnvironments | Unknown) -> Json:

@@ -9,6 +9,7 @@ import pytest
 
 from nvdiag.facts.container_view import ContainerLibraries, ContainerStart, Origin
 from nvdiag.facts.libraries import DriverLibraries
+from nvdiag.facts.search_path import SearchPath
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.model.finding import Finding, Severity
 from tests.checks.diagnosing import diagnosed, first, ids
@@ -24,7 +25,8 @@ NEWER = "575.57.08"
 
 def origins(machine: Tree) -> tuple[Origin | None, Origin | None]:
     host = machine.host()
-    found = ContainerLibraries.collect(host, Surroundings.collect(host), DriverLibraries.collect(host))
+    libraries = DriverLibraries.collect(host, SearchPath.collect(host))
+    found = ContainerLibraries.collect(host, Surroundings.collect(host), libraries)
     return found.nvml, found.libcuda
 
 

@@ -160,7 +160,7 @@ def test_a_fact_that_raises_is_a_finding_and_what_needs_it_is_unknown(
     def fails(*_arguments: object) -> None:
         raise ZeroDivisionError("x")
 
-    monkeypatch.setattr(libraries, "parse_ldconfig", fails)
+    monkeypatch.setattr(libraries, "release_in", fails)
     document = json.loads(call("check", "--from", healthy, "--format", "json").stdout)
     assert [one["key"] for one in document["findings"]] == ["check-failed:DriverLibraries.collect"]
     assert report_status(document, "module_and_libraries_are_one_release") == "unknown"

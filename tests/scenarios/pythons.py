@@ -77,3 +77,69 @@ def onnxruntime(package_name: str, version: str = "1.22.0", cuda: str | None = "
     told = f"cuda_version = '{cuda}'\n" if cuda else ""
     text = f"package_name = '{package_name}'\n__version__ = '{version}'\n{told}"
     return {"onnxruntime/capi/build_and_package_info.py": text}
+
+
+COMPONENTS = {
+    "cuda_runtime": ("nvidia-cuda-runtime-cu12", "12.8.90", ("libcudart.so.12",)),
+    "cuda_nvrtc": ("nvidia-cuda-nvrtc-cu12", "12.8.93", ("libnvrtc.so.12",)),
+    "cublas": ("nvidia-cublas-cu12", "12.8.4.1", ("libcublas.so.12", "libcublasLt.so.12")),
+    "cusparse": ("nvidia-cusparse-cu12", "12.5.8.93", ("libcusparse.so.12",)),
+    "nvjitlink": ("nvidia-nvjitlink-cu12", "12.8.93", ("libnvJitLink.so.12",)),
+    "nccl": ("nvidia-nccl-cu12", "2.27.3", ("libnccl.so.2",)),
+    "cudnn": ("nvidia-cudnn-cu12", "9.10.2.21", ("libcudnn.so.9", "libcudnn_graph.so.9", "libcudnn_ops.so.9")),
+}
+"""NVIDIA's wheels for torch 2.8.0: folder, name, version, libraries."""
+
+_NEEDS = {
+    "libcublas.so.12": ("libcublasLt.so.12",),
+    "libcusparse.so.12": ("libnvJitLink.so.12",),
+    "libcudnn_ops.so.9": ("libcudnn_graph.so.9",),
+}
+_RUNPATHS = {"libcusparse.so.12": "$ORIGIN/../../nvjitlink/lib:$ORIGIN", "libnccl.so.2": "", "libcudart.so.12": ""}
+_TORCHS = {
+    "libtorch_global_deps.so": ("libcudart.so.12",),
+    "libtorch_python.so": ("libtorch.so", "libtorch_cuda.so", "libcudnn.so.9"),
+    "libtorch.so": ("libtorch_cuda.so",),
+    "libtorch_cuda.so": ("libcudart.so.12", "libcusparse.so.12", "libnccl.so.2", "libcublas.so.12", "libcudnn.so.9"),
+}
+LISTING = '            "nvjitlink": "libnvJitLink.so.*[0-9]",\n'
+PRELOADING = f'{LISTING}            _preload_cuda_deps("nvjitlink", "libnvJitLink.so.*[0-9]")\n'
+
+
+def wheel(folder: str, version: str | None = None, *, at: str = "") -> Tree:
+    """One of NVIDIA's wheels."""
+    from tests.scenarios import machines
+
+    name, own, libraries = COMPONENTS[folder]
+    place = f"{at or site()}/nvidia/{folder}/lib"
+    return machines.joined(
+        package(name, version or own, at=at),
+        *(
+            library(f"{place}/{one}", (*_NEEDS.get(one, ()), "libc.so.6"), runpath=_RUNPATHS.get(one, "$ORIGIN"))
+            for one in libraries
+        ),
+    )
+
+
+def torch_with_cuda(*, preloads: bool = True, wheels: Mapping[str, str | None] | None = None) -> Tree:
+    """PyTorch 2.8.0 with its libraries and NVIDIA's wheels; a wheel of another version, or None for one that is gone.
+
+    `preloads` is whether its __init__.py loads nvJitLink by its path, as newer releases do.
+    """
+    from tests.scenarios import machines
+
+    versions = {folder: own for folder, (_, own, _) in COMPONENTS.items()} | dict(wheels or {})
+    pins = "".join(
+        f'Requires-Dist: {name}=={own}; platform_system == "Linux"\n' for name, own, _ in COMPONENTS.values()
+    )
+    folders = [f"$ORIGIN/../../nvidia/{folder}/lib" for folder in COMPONENTS if folder != "nvjitlink"]
+    info = f"{site()}/torch-2.8.0.dist-info/METADATA"
+    return machines.joined(
+        torch().but(files={info: f"Metadata-Version: 2.4\nName: torch\nVersion: 2.8.0\n{pins}"}),
+        Tree(files={f"{site()}/torch/__init__.py": PRELOADING if preloads else LISTING}),
+        *(
+            library(f"{site()}/torch/lib/{name}", (*needed, "libc.so.6"), rpath=":".join([*folders, "$ORIGIN"]))
+            for name, needed in _TORCHS.items()
+        ),
+        *(wheel(folder, version) for folder, version in versions.items() if version is not None),
+    )

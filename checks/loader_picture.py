@@ -1,0 +1,176 @@
+"""What the loader takes of CUDA's libraries for PyTorch here: whether all are found and fit its build."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from nvdiag.engine import check
+from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary, stem
+from nvdiag.facts.frameworks import Frameworks
+from nvdiag.facts.python_environments import PythonEnvironment
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
+from nvdiag.model.text import listed
+from nvdiag.model.unknown import NotApplicable, Unknown
+
+_IDS = {"cudnn": "cudnn-mismatch", "nccl": "nccl-mismatch"}
+_MOST_NAMED = 5
+
+
+def _asked(libraries: CudaLibraries) -> list[CudaLibrary]:
+    """What PyTorch asks for, itself or through another library. NotApplicable where there is no PyTorch with CUDA."""
+    if not libraries.program:
+        raise NotApplicable("no PyTorch with CUDA is installed here")
+    return [one for one in libraries.libraries.values() if one.asked_by]
+
+
+@check("cuda-library-missing", "cudnn-mismatch", "nccl-mismatch", area="libraries")
+def pytorch_finds_cudas_libraries(libraries: CudaLibraries, frameworks: Frameworks) -> Iterator[Finding]:
+    """The loader finds every CUDA library that the PyTorch installed here needs."""
+    missing = [one for one in _asked(libraries) if one.taken is None]
+    if missing and libraries.blind is not None:
+        raise Unknown(f"whether {missing[0].soname} is found: {libraries.blind}")
+    for identifier in ("cuda-library-missing", "cudnn-mismatch", "nccl-mismatch"):
+        some = [one for one in missing if _IDS.get(stem(one.soname), "cuda-library-missing") == identifier]
+        if some:
+            yield _missing(identifier, some, libraries, frameworks.environment)
+
+
+def _missing(
+    identifier: str, some: Sequence[CudaLibrary], libraries: CudaLibraries, environment: PythonEnvironment
+) -> Finding:
+    names = [one.soname for one in some]
+    more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
+    return Finding(
+        id=identifier,
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        kind=FindingClass.ENVIRONMENT,
+        title=f"{libraries.program} needs {listed([*names[:_MOST_NAMED], *more])},"
+        f" which the loader does not find for it",
+        detail="import torch fails, or the first call that needs the library does. The driver is not the reason.",
+        evidence=tuple(
+            Evidence(source=one.asked_by, excerpt=f"needs {one.soname}, found neither in its own folders nor elsewhere")
+            for one in some[:_MOST_NAMED]
+        ),
+        remedies=(_anew(some, environment),),
+        explains=frozenset({"no-cuda-device"}),
+        layers=(Layer.TOOLKITS,),
+    )
+
+
+def _anew(some: Sequence[CudaLibrary], environment: PythonEnvironment) -> Remedy:
+    """Bring the versions that PyTorch was built with into its environment."""
+    pinned = sorted({f"{one.wheel}=={one.wanted}" for one in some if one.wheel and one.wanted})
+    pip = f"{shlex.quote(environment.python)} -m pip"
+    command = f"{pip} install --force-reinstall --no-deps {' '.join(pinned)}" if pinned else f"{pip} check"
+    return Remedy(
+        summary="install the versions that this PyTorch was built with"
+        if pinned
+        else "install PyTorch again with all that it needs",
+        commands=(command,),
+        prediction="its own metadata pins them" if pinned else "",
+    )
+
+
+@check("cuda-library-shadowed", "cudnn-mismatch", "nccl-mismatch", area="libraries")
+def pytorch_gets_the_libraries_that_it_was_built_with(
+    libraries: CudaLibraries, frameworks: Frameworks
+) -> Iterator[Finding]:
+    """No CUDA library that the loader takes for PyTorch here is older than the one that it was built with."""
+    for one in _asked(libraries):
+        if one.taken is None or one.taken.version is None or one.wanted is None or one.soname in _parts(libraries):
+            continue
+        if one.taken.version.numbers[:2] < one.wanted.numbers[:2]:
+            yield _older(one, libraries, frameworks.environment)
+
+
+def _parts(libraries: CudaLibraries) -> list[str]:
+    """cuDNN's parts, which are held against cuDNN itself."""
+    return [name for name in libraries.libraries if name.startswith("libcudnn_")]
+
+
+_WHAT_FOLLOWS = {
+    "nvJitLink": "cusparse and cusolver of the newer release look for symbols that carry its number"
+    " (__nvJitLinkComplete_12_4), and import torch fails with an undefined symbol.",
+    "cudnn": "PyTorch refuses a cuDNN of an older minor version than it was compiled with, which may be somewhat older"
+    " than the one that its package asks for.",
+    "nccl": "A function that the older release lacks is an undefined symbol when torch is imported.",
+}
+
+
+def _older(one: CudaLibrary, libraries: CudaLibraries, environment: PythonEnvironment) -> Finding:
+    assert one.taken is not None
+    kind = stem(one.soname)
+    at_home = any(one.taken.path.startswith(f"{folder}/") for folder in environment.folders)
+    return Finding(
+        id=_IDS.get(kind, "cuda-library-shadowed"),
+        subject="" if kind in _IDS else one.soname,
+        severity=Severity.ERROR if kind == "nvJitLink" else Severity.WARNING,
+        confidence=Confidence.LIKELY,
+        kind=FindingClass.ENVIRONMENT,
+        title=f"{libraries.program} was built with {one.wheel} {one.wanted}, and gets {one.soname} of"
+        f" {one.taken.version} from {one.taken.path.rpartition('/')[0]}",
+        detail=_WHAT_FOLLOWS.get(
+            kind, "An older library of the same number may lack functions that the newer one has."
+        ),
+        evidence=(
+            Evidence(source=f"{one.soname} through {one.rule}", excerpt=one.taken.path),
+            Evidence(source=one.taken.source, excerpt=f"{one.soname} {one.taken.version}"),
+            Evidence(source=f"{environment.infos['torch']}/METADATA", excerpt=f"{one.wheel}=={one.wanted}"),
+            *(Evidence(source="passed over", excerpt=f"{other.path}: {other.version}") for other in one.others[:3]),
+        ),
+        remedies=(_anew([one], environment),) if at_home else (_without_variable(one, environment),),
+        explains=frozenset({"no-cuda-device"}),
+        layers=(Layer.TOOLKITS,),
+    )
+
+
+def _without_variable(one: CudaLibrary, environment: PythonEnvironment) -> Remedy:
+    assert one.taken is not None
+    folder = one.taken.path.rpartition("/")[0]
+    python = shlex.quote(environment.python)
+    if one.rule != "LD_LIBRARY_PATH":
+        return _anew([one], environment)
+    return Remedy(
+        summary=f"start it without {folder} in LD_LIBRARY_PATH",
+        commands=(f"env -u LD_LIBRARY_PATH {python} -c 'import torch; print(torch.version.cuda)'",),
+        prediction="PyTorch's wheels find their own libraries without the variable; take the folder out of where it is"
+        " set (~/.bashrc, a module, the image) once that works",
+    )
+
+
+@check("cudnn-mismatch", area="libraries")
+def cudnns_parts_are_of_one_folder(libraries: CudaLibraries, frameworks: Frameworks) -> Iterator[Finding]:
+    """The parts that cuDNN opens by their names come from cuDNN's own release."""
+    _asked(libraries)
+    whole = next((one for name, one in libraries.libraries.items() if name.startswith("libcudnn.so.")), None)
+    if whole is None or whole.taken is None or whole.taken.version is None:
+        raise NotApplicable("PyTorch here gets no cuDNN whose version is told")
+    parts = [
+        (one.taken.version.numbers[:3], name, one, one.taken)
+        for name in _parts(libraries)
+        if (one := libraries.libraries[name]).asked_by and one.taken is not None and one.taken.version is not None
+    ]
+    if not parts:
+        return
+    oldest, _, first, taken = min(parts)
+    if oldest >= whole.taken.version.numbers[:3] and len({numbers for numbers, *_ in parts}) == 1:
+        return
+    yield Finding(
+        id="cudnn-mismatch",
+        severity=Severity.ERROR,
+        confidence=Confidence.LIKELY,
+        kind=FindingClass.ENVIRONMENT,
+        title=f"cuDNN {whole.taken.version} is loaded, and opens {first.soname} of {taken.version} from"
+        f" {taken.path.rpartition('/')[0]}",
+        detail="libcudnn.so finds its parts by their names, for which LD_LIBRARY_PATH comes before its own folder."
+        " An older part makes PyTorch see an older cuDNN than it was compiled with; parts of several versions fail with"
+        " CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH.",
+        evidence=(
+            Evidence(source=f"{whole.soname} through {whole.rule}", excerpt=whole.taken.path),
+            Evidence(source=f"{first.soname} through {first.rule}", excerpt=taken.path),
+        ),
+        remedies=(_without_variable(first, frameworks.environment),),
+        layers=(Layer.TOOLKITS,),
+    )

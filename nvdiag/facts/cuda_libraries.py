@@ -1,0 +1,272 @@
+"""CUDA's own libraries: what PyTorch here would get of them and by which rule, and every other copy.
+
+The driver's libraries (libcuda, libnvidia-ml) are in `nvdiag.facts.libraries`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+
+from nvdiag.facts import reading
+from nvdiag.facts.frameworks import Frameworks
+from nvdiag.facts.loader import Process, Taken
+from nvdiag.facts.python_environments import PythonEnvironment, PythonEnvironments, parse_info
+from nvdiag.facts.search_path import CACHED, SearchPath
+from nvdiag.facts.toolkits import Toolkits
+from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
+from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.versions import CudaVersion
+
+WHEELS = {
+    "cudart": "cuda-runtime", "cublas": "cublas", "cublasLt": "cublas", "cufft": "cufft", "curand": "curand",
+    "cusolver": "cusolver", "cusparse": "cusparse", "nvrtc": "cuda-nvrtc", "nvrtc-builtins": "cuda-nvrtc",
+    "nvJitLink": "nvjitlink", "cupti": "cuda-cupti", "nvToolsExt": "nvtx", "cufile": "cufile", "nvjpeg": "nvjpeg",
+    "nvvm": "cuda-nvcc",
+}  # fmt: skip
+"""The wheels that carry a library of the toolkit, without `nvidia-` before and `-cu12` behind."""
+
+_COMPONENTS = {**WHEELS, "cudnn": "cudnn", "nccl": "nccl", "cusparseLt": "cusparselt"}
+"""The same with what is no part of the toolkit."""
+
+_OWN = ("torch", "c10", "caffe2", "shm")
+_PARTS_OF_CUDNN = ("graph", "ops", "cnn", "adv", "heuristic", "engines_precompiled", "engines_runtime_compiled")
+"""What libcudnn.so.9 opens by its name when it is called (cuDNN's documentation, "Library layout")."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CudaCopy:
+    """One file of a CUDA library; `version` as its name, its wheel or its header tells it, None where none does."""
+
+    path: str
+    version: CudaVersion | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CudaLibrary:
+    """One library by its soname. `taken` is what the program gets, by `rule`, None where it finds nothing.
+
+    `asked_by` is the object that needs it first, empty for one that no program here asks for; `wanted` the version
+    that the program was built with, where its package pins one, and `wheel` the package that carries it. `others` are
+    the copies that were passed over.
+    """
+
+    soname: str
+    taken: CudaCopy | None
+    rule: str | None
+    asked_by: str
+    wheel: str | None
+    wanted: CudaVersion | None
+    others: tuple[CudaCopy, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CudaLibraries:
+    """CUDA's libraries as PyTorch of this environment gets them, else as any program does; by soname.
+
+    `program` is what they were followed for, empty where there is none. `blind` says why some may have been missed.
+    NotApplicable where there is no such library and nobody asks for one.
+    """
+
+    program: str
+    libraries: Mapping[str, CudaLibrary]
+    blind: Unknown | None
+
+    @classmethod
+    def collect(
+        cls,
+        host: Host,
+        search: SearchPath,
+        environments: PythonEnvironments | Unknown,
+        frameworks: Frameworks | Unknown,
+        toolkits: Toolkits | Unknown,
+    ) -> CudaLibraries:
+        environment = environments.chosen if isinstance(environments, PythonEnvironments) else None
+        copies = _copies(host, search, environment, toolkits)
+        torch = frameworks.found.get("torch") if isinstance(frameworks, Frameworks) else None
+        taken: dict[str, Taken] = {}
+        pins: dict[str, str] = {}
+        program = ""
+        if environment is not None and torch is not None and torch.cuda is not None:
+            program = f"torch {torch.version}"
+            taken = _as_torch_gets_them(host, search, environment)
+            pins = parse_pins(reading.text(host, f"{environment.infos.get('torch', '')}/METADATA") or "")
+        found = {}
+        for soname in sorted({*copies, *taken}):
+            one = taken.get(soname) or _as_anybody_gets_it(soname, search, copies.get(soname, ()))
+            found[soname] = _library(host, one, copies.get(soname, ()), pins)
+        if not found:
+            raise NotApplicable("no CUDA library is here, and nothing asks for one")
+        return cls(program=program, libraries=found, blind=search.blind)
+
+
+def stem(soname: str) -> str:
+    """`cublas` of libcublas.so.12, `cudnn` of libcudnn_ops.so.9."""
+    name = soname.partition(".so")[0].removeprefix("lib")
+    return "cudnn" if name.startswith("cudnn_") else name
+
+
+@cache
+def is_cudas(soname: str) -> bool:
+    """Whether a soname is one of CUDA's libraries, the driver's not among them."""
+    return stem(soname) in _COMPONENTS and re.search(r"\.so\.\d{1,2}(?:\.\d{1,2})?$", soname) is not None
+
+
+def parse_pins(metadata: str) -> dict[str, str]:
+    """NVIDIA's wheels that a package's METADATA pins, by their names: `Requires-Dist: nvidia-cudnn-cu12==9.10.2.21`."""
+    return dict(re.findall(r"^Requires-Dist: (nvidia-[\w-]{1,60}) ?\(?==([\d.]{1,30})", metadata, re.M))
+
+
+def _names(component: str) -> list[str]:
+    """What NVIDIA's wheels of a component are called; those for CUDA 13 have no number but cuDNN's and NCCL's."""
+    return [f"nvidia-{component}{end}" for end in ("", "-cu11", "-cu12", "-cu13", "-cu14")]
+
+
+def _copies(
+    host: Host, search: SearchPath, environment: PythonEnvironment | None, toolkits: Toolkits | Unknown
+) -> dict[str, list[str]]:
+    """The files that answer to a CUDA library's soname, wherever they lie, in no order that the loader has."""
+    found: dict[str, list[str]] = {}
+
+    def add(soname: str, path: str) -> None:
+        if is_cudas(soname) and path not in found.setdefault(soname, []):
+            found[soname].append(path)
+
+    for folder in search.variable:
+        for name in reading.names(host, folder):
+            add(name, posixpath.join(folder, name))
+    for soname in dict.fromkeys(name for name, _, _ in search.cache if is_cudas(name)):
+        for path in search.cached(soname):
+            add(soname, path)
+    for folder in _wheel_folders(host, environment):
+        for name in reading.names(host, folder):
+            add(name, f"{folder}/{name}")
+    for toolkit in toolkits.found if isinstance(toolkits, Toolkits) else ():
+        for name in reading.names(host, f"{toolkit.root}/lib64") if toolkit.root.startswith("/usr/local/") else ():
+            add(name, f"{toolkit.root}/lib64/{name}")
+    return found
+
+
+def _wheel_folders(host: Host, environment: PythonEnvironment | None) -> Iterator[str]:
+    """`nvidia/COMPONENT/lib` below an environment's packages; from CUDA 13 on one folder for all, `nvidia/cu13/lib`."""
+    for folder in environment.folders if environment is not None else ():
+        for name in reading.names(host, f"{folder}/nvidia"):
+            if not name.startswith("_") and "." not in name:
+                yield f"{folder}/nvidia/{name}/lib"
+
+
+def _as_torch_gets_them(host: Host, search: SearchPath, environment: PythonEnvironment) -> dict[str, Taken]:
+    """What `import torch` loads, as torch/__init__.py goes about it.
+
+    First libtorch_global_deps.so; where that fails, each of NVIDIA's wheels that sys.path has. Where it does not, and
+    the CUDA runtime is a wheel's, newer releases load nvrtc and nvJitLink by their paths, since cusparse would look for
+    the latter along LD_LIBRARY_PATH first; without that variable it makes no difference. Then comes all that
+    libtorch_python.so needs.
+    """
+    package = environment.modules["torch"]
+    process = Process(host, environment.python, search, lambda name: is_cudas(name) or stem(name).startswith(_OWN))
+    process.load(f"{package}/lib/libtorch_global_deps.so")
+    failed = [name for name, one in process.taken.items() if one.path is None and is_cudas(name)]
+    wheels = {name: path for path in _wheel_files(host, environment) if (name := path.rpartition("/")[2])}
+    if failed and all(name in wheels for name in failed):
+        for name in failed:
+            del process.taken[name]
+        for name, path in wheels.items():
+            process.load(path, name)
+    elif search.variable and _preloads(host, package, process):
+        for name, path in wheels.items():
+            if stem(name) in ("nvrtc", "nvJitLink") and name not in process.taken:
+                process.load(path, name)
+    for name in ("libtorch_python.so", "libtorch_cuda_linalg.so"):
+        process.load(f"{package}/lib/{name}")
+    for name, one in tuple(process.taken.items()):
+        if name.startswith("libcudnn.so.9") and one.path is not None:
+            for part in _PARTS_OF_CUDNN:
+                process.open_by_name(f"libcudnn_{part}.so.9", one.path)
+    return {name: one for name, one in process.taken.items() if is_cudas(name)}
+
+
+def _wheel_files(host: Host, environment: PythonEnvironment) -> Iterator[str]:
+    for folder in _wheel_folders(host, environment):
+        yield from (f"{folder}/{name}" for name in reading.names(host, folder) if is_cudas(name))
+
+
+def _preloads(host: Host, package: str, process: Process) -> bool:
+    runtime = next((one.path for name, one in process.taken.items() if stem(name) == "cudart"), None)
+    try:
+        loads = host.lines_with("libnvJitLink.so", f"{package}/__init__.py")
+    except Unknown:
+        return False
+    return runtime is not None and "/nvidia/" in runtime and len(loads) > 1
+
+
+def _as_anybody_gets_it(soname: str, search: SearchPath, paths: Sequence[str]) -> Taken:
+    """What a program gets that has no folders of its own: LD_LIBRARY_PATH's copy, else the cache's."""
+    for folder in search.variable:
+        if (path := posixpath.join(folder, soname)) in paths:
+            return Taken(soname, path, "LD_LIBRARY_PATH", "")
+    cached = next(search.cached(soname), None)
+    return Taken(soname, cached, CACHED if cached else None, "")
+
+
+def _library(host: Host, one: Taken, paths: Sequence[str], pins: Mapping[str, str]) -> CudaLibrary:
+    component = _COMPONENTS[stem(one.soname)]
+    wheel = next((name for name in _names(component) if name in pins), None) if one.by else None
+    taken = _copy(host, one.path) if one.path else None
+    files = {host.resolve(path): path for path in paths}
+    files.pop(host.resolve(one.path) if one.path else "", None)
+    return CudaLibrary(
+        soname=one.soname,
+        taken=taken,
+        rule=one.rule,
+        asked_by=one.by,
+        wheel=wheel,
+        wanted=CudaVersion.or_none(pins[wheel]) if wheel else None,
+        others=tuple(_copy(host, path) for path in files.values()),
+    )
+
+
+def _copy(host: Host, path: str) -> CudaCopy:
+    """A file with its version: in the name that its links lead to, else its wheel's, else in the header beside it."""
+    file = host.resolve(path)
+    if found := re.search(r"\.so\.(\d{1,2}(?:\.\d{1,4}){2,4})$", file):
+        return CudaCopy(path=path, version=CudaVersion.of(found[1]), source=file)
+    wheels = _wheels_of(host, path)
+    if len(wheels) == 1:
+        return CudaCopy(path=path, version=CudaVersion.or_none(wheels[0][1]), source=wheels[0][0])
+    header = f"{posixpath.dirname(posixpath.dirname(path))}/include/{_HEADERS.get(stem(posixpath.basename(path)), '')}"
+    version = _in_header(host, header) if not header.endswith("/") else None
+    return CudaCopy(path=path, version=version, source=header if version else file)
+
+
+_HEADERS = {"cudnn": "cudnn_version.h", "nccl": "nccl.h"}
+
+
+def _in_header(host: Host, header: str) -> CudaVersion | None:
+    """`#define CUDNN_MAJOR 9`, `_MINOR`, `_PATCHLEVEL` of cudnn_version.h; NCCL_MAJOR, _MINOR, _PATCH of nccl.h."""
+    try:
+        text = "\n".join((*host.lines_with("#define CUDNN_", header), *host.lines_with("#define NCCL_", header)))
+    except Unknown:
+        return None
+    numbers = dict(re.findall(r"#define \w{4,5}_(MAJOR|MINOR|PATCH)(?:LEVEL)? (\d{1,4})\b", text))
+    return CudaVersion.or_none(".".join(numbers.get(name, "") for name in ("MAJOR", "MINOR", "PATCH")))
+
+
+def _wheels_of(host: Host, path: str) -> list[tuple[str, str]]:
+    """The wheels that write the folder of this file, each with its .dist-info and version.
+
+    They are several where wheels for two CUDA majors overwrite each other: then neither tells what is there.
+    """
+    place = re.match(r"(.{1,4000})/nvidia/(\w{1,40})/lib/", path)
+    if place is None:
+        return []
+    component = place[2].replace("_", "-")
+    if re.fullmatch(r"cu\d\d", component):
+        component = _COMPONENTS.get(stem(posixpath.basename(path)), "")
+    names = _names(component)
+    infos = ((name, parse_info(name)) for name in reading.names(host, place[1]) if name.startswith("nvidia_"))
+    return [(f"{place[1]}/{name}", told[1]) for name, told in infos if told is not None and told[0] in names]

@@ -1,0 +1,192 @@
+"""What the loader takes of CUDA's libraries for PyTorch in an environment, and what of it cannot work."""
+
+from __future__ import annotations
+
+import pytest
+
+from nvdiag.engine import Facts
+from nvdiag.facts.cuda_libraries import CudaLibraries, is_cudas
+from nvdiag.host import Host
+from nvdiag.model.finding import Confidence, Severity
+from nvdiag.model.unknown import NotApplicable
+from tests.checks.diagnosing import diagnosed, first, ids
+from tests.report.reporting import as_document
+from tests.scenarios import machines
+from tests.scenarios.pythons import site, torch, torch_with_cuda, venv, wheel
+from tests.scenarios.tree import Tree
+
+NEW = "570.172.08"
+WELL = machines.ubuntu_dkms(NEW, NEW, NEW)
+OLD = "/usr/local/cuda-12.1/lib64"
+ELSEWHERE = "/opt/other/lib/python3.12/site-packages"
+
+
+def with_torch(*others: Tree, **options: object) -> Tree:
+    return machines.joined(WELL, venv(torch_with_cuda(**options)), *others)  # type: ignore[arg-type]
+
+
+def toolkit(soname: str, release: str) -> Tree:
+    """A library of a toolkit, which LD_LIBRARY_PATH leads to."""
+    return Tree(
+        libraries={f"{OLD}/{release}": 5_000_000}, links={f"{OLD}/{soname}": release}, env={"LD_LIBRARY_PATH": OLD}
+    )
+
+
+def picture(machine: Tree) -> CudaLibraries:
+    found = Facts({Host: machine.host()})[CudaLibraries]
+    assert isinstance(found, CudaLibraries), found
+    return found
+
+
+NVJITLINK = toolkit("libnvJitLink.so.12", "libnvJitLink.so.12.1.105")
+
+
+def test_pytorch_gets_its_wheels_libraries_by_its_own_rpath() -> None:
+    found = picture(with_torch())
+    cudnn = found.libraries["libcudnn.so.9"]
+    assert found.program == "torch 2.8.0+cu128"
+    assert cudnn.taken is not None
+    assert (cudnn.taken.path, str(cudnn.taken.version)) == (f"{site()}/nvidia/cudnn/lib/libcudnn.so.9", "9.10.2.21")
+    assert cudnn.rule == f"DT_RPATH of {site()}/torch/lib/libtorch_python.so"
+    assert found.libraries["libnvJitLink.so.12"].rule == f"DT_RUNPATH of {site()}/nvidia/cusparse/lib/libcusparse.so.12"
+    assert str(found.libraries["libnccl.so.2"].wanted) == "2.27.3"
+    assert ids(with_torch()) == []
+
+
+def test_a_toolkits_libraries_in_ld_library_path_do_not_come_before_an_rpath() -> None:
+    machine = with_torch(toolkit("libcublas.so.12", "libcublas.so.12.1.3.1"))
+    cublas = picture(machine).libraries["libcublas.so.12"]
+    assert cublas.taken is not None
+    assert str(cublas.taken.version) == "12.8.4.1"
+    assert [(one.path, str(one.version)) for one in cublas.others] == [(f"{OLD}/libcublas.so.12", "12.1.3.1")]
+    assert ids(machine) == []
+
+
+def test_an_old_nvjitlink_in_ld_library_path_comes_before_cusparses_runpath() -> None:
+    found = first(with_torch(NVJITLINK, preloads=False))
+    assert (found.id, found.severity, found.subject) == (
+        "cuda-library-shadowed", Severity.ERROR, "libnvJitLink.so.12",
+    )  # fmt: skip
+    assert f"gets libnvJitLink.so.12 of 12.1.105 from {OLD}" in found.title
+    assert found.remedies[0].commands[0].startswith("env -u LD_LIBRARY_PATH /srv/app/.venv/bin/python ")
+
+
+def test_a_pytorch_that_loads_nvjitlink_by_its_path_is_not_hurt_by_it() -> None:
+    assert ids(with_torch(NVJITLINK)) == []
+
+
+def test_cudnns_parts_in_ld_library_path_come_before_those_beside_it() -> None:
+    old = wheel("cudnn", "9.1.0.70", at=ELSEWHERE).but(env={"LD_LIBRARY_PATH": f"{ELSEWHERE}/nvidia/cudnn/lib"})
+    found = first(with_torch(old))
+    assert (found.id, found.confidence) == ("cudnn-mismatch", Confidence.LIKELY)
+    assert found.title.startswith("cuDNN 9.10.2.21 is loaded, and opens libcudnn_graph.so.9 of 9.1.0.70 from")
+    new = wheel("cudnn", "9.12.0.46", at=ELSEWHERE).but(env={"LD_LIBRARY_PATH": f"{ELSEWHERE}/nvidia/cudnn/lib"})
+    assert ids(with_torch(new)) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "identifier"),
+    [("cublas", "cuda-library-missing"), ("cudnn", "cudnn-mismatch"), ("nccl", "nccl-mismatch")],
+)
+def test_a_wheel_that_is_gone_is_missed(folder: str, identifier: str) -> None:
+    found = first(with_torch(wheels={folder: None}))
+    assert (found.id, found.confidence) == (identifier, Confidence.CERTAIN)
+    assert "pip install --force-reinstall --no-deps nvidia-" in found.remedies[0].commands[0]
+
+
+def test_a_copy_of_the_system_serves_in_its_place() -> None:
+    system = Tree(
+        libraries={f"{machines.MULTIARCH}/libnccl.so.2.28.3": 5_000_000},
+        links={f"{machines.MULTIARCH}/libnccl.so.2": "libnccl.so.2.28.3"},
+        cached=(f"{machines.MULTIARCH}/libnccl.so.2",),
+    )
+    machine = with_torch(system, wheels={"nccl": None})
+    nccl = picture(machine).libraries["libnccl.so.2"]
+    assert (nccl.rule, str(nccl.taken.version) if nccl.taken else None) == ("ldconfig's cache", "2.28.3")
+    assert ids(machine) == []
+
+
+@pytest.mark.parametrize(
+    ("wheels", "identifier", "severity"),
+    [
+        ({"nvjitlink": "12.4.127"}, "cuda-library-shadowed", Severity.ERROR),
+        ({"cublas": "12.4.5.8"}, "cuda-library-shadowed", Severity.WARNING),
+        ({"cudnn": "9.1.0.70"}, "cudnn-mismatch", Severity.WARNING),
+        ({"nccl": "2.21.5"}, "nccl-mismatch", Severity.WARNING),
+    ],
+)
+def test_an_older_wheel_than_pytorch_was_built_with_is_told(
+    wheels: dict[str, str], identifier: str, severity: Severity
+) -> None:
+    found = first(with_torch(wheels=wheels))
+    assert (found.id, found.severity) == (identifier, severity)
+    (folder,) = wheels
+    assert f"nvidia-{folder}-cu12==" in found.remedies[0].commands[0]
+
+
+def test_a_newer_wheel_is_no_finding() -> None:
+    assert ids(with_torch(wheels={"nccl": "2.28.3", "cudnn": "9.13.0.50", "nvjitlink": "12.9.86"})) == []
+
+
+def test_the_runtime_of_a_wheel_elsewhere_on_sys_path_is_loaded_by_pytorch_itself() -> None:
+    user = "/home/ada/.local/lib/python3.12/site-packages"
+    split = machines.joined(
+        with_torch(wheels=dict.fromkeys(("cuda_runtime", "cublas", "cudnn", "nccl"))),
+        *(wheel(folder, at=user) for folder in ("cuda_runtime", "cublas", "cudnn", "nccl")),
+    ).but(
+        env={"HOME": "/home/ada"},
+        files={"/srv/app/.venv/pyvenv.cfg": "home = /usr/bin\ninclude-system-site-packages = true\nversion = 3.12.3\n"},
+    )
+    assert picture(split).libraries["libcudart.so.12"].rule == "preloaded by the program itself"
+    assert ids(split) == []
+
+
+def test_a_pytorch_without_cuda_asks_for_none_of_it() -> None:
+    machine = machines.joined(WELL, venv(torch("2.8.0+cpu", None)), NVJITLINK)
+    assert picture(machine).program == ""
+    assert isinstance(Facts({Host: machines.joined(WELL, venv()).host()})[CudaLibraries], NotApplicable)
+
+
+def test_a_cache_that_cannot_be_read_is_no_missing_library() -> None:
+    machine = with_torch(wheels={"nccl": None}).but(commands={"ldconfig -p": None})
+    outcome = next(one for one in diagnosed(machine).checks if one.name == "pytorch_finds_cudas_libraries")
+    assert (outcome.status.value, "ldconfig" in outcome.reason) == ("unknown", True)
+
+
+def test_the_picture_is_in_the_report_and_in_the_snapshot() -> None:
+    machine = with_torch(NVJITLINK, preloads=False)
+    told = as_document(diagnosed(machine))["facts"]["cuda_libraries"]
+    assert told["libraries"]["libnvJitLink.so.12"] == {
+        "taken": {
+            "path": f"{OLD}/libnvJitLink.so.12", "version": "12.1.105", "source": f"{OLD}/libnvJitLink.so.12.1.105",
+        },
+        "rule": "LD_LIBRARY_PATH",
+        "asked_by": f"{site()}/nvidia/cusparse/lib/libcusparse.so.12",
+        "wanted": "12.8.93",
+        "others": [
+            {
+                "path": f"{site()}/nvidia/nvjitlink/lib/libnvJitLink.so.12",
+                "version": "12.8.93",
+                "source": f"{site()}/nvidia_nvjitlink_cu12-12.8.93.dist-info",
+            }
+        ],
+    }  # fmt: skip
+    assert as_document(diagnosed(machine.snapshot()))["facts"]["cuda_libraries"] == told
+    assert ids(machine.snapshot()) == ids(machine)
+
+
+@pytest.mark.parametrize(
+    ("soname", "expected"),
+    [
+        ("libcudart.so.12", True),
+        ("libcudnn_ops.so.9", True),
+        ("libnvrtc-builtins.so.12.8", True),
+        ("libcuda.so.1", False),
+        ("libnvidia-ml.so.1", False),
+        ("libcudart.so", False),
+        ("libcublas.so.12.8.4.1", False),
+        ("libc.so.6", False),
+    ],
+)
+def test_cudas_libraries_are_known_by_their_sonames(soname: str, expected: bool) -> None:
+    assert is_cudas(soname) is expected
