@@ -33,8 +33,14 @@ _COMPONENTS = {**WHEELS, "cudnn": "cudnn", "nccl": "nccl", "cusparseLt": "cuspar
 """The same with what is no part of the toolkit."""
 
 _OWN = ("torch", "c10", "caffe2", "shm")
-_PARTS_OF_CUDNN = ("graph", "ops", "cnn", "adv", "heuristic", "engines_precompiled", "engines_runtime_compiled")
-"""What libcudnn.so.9 opens by its name when it is called (cuDNN's documentation, "Library layout")."""
+_PARTS_OF_CUDNN = {
+    "graph": True, "ops": True, "cnn": True, "heuristic": True, "adv": False, "engines_precompiled": False,
+    "engines_runtime_compiled": False,
+}  # fmt: skip
+"""What libcudnn.so.9 opens by its name when it is called, and whether convolutions fail without it.
+
+Its other packages leave precompiled engines out, and only recurrent networks need `adv` (cuDNN's documentation).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +128,12 @@ def parse_pins(metadata: str) -> dict[str, str]:
 
 
 def _names(component: str) -> list[str]:
-    """What NVIDIA's wheels of a component are called; those for CUDA 13 have no number but cuDNN's and NCCL's."""
-    return [f"nvidia-{component}{end}" for end in ("", "-cu11", "-cu12", "-cu13", "-cu14")]
+    """What NVIDIA's wheels of a component are called; those of CUDA 13's toolkit have no number."""
+    return [f"nvidia-{component}", *_numbered(component)]
+
+
+def _numbered(component: str) -> list[str]:
+    return [f"nvidia-{component}-cu{major}" for major in (11, 12, 13, 14)]
 
 
 def _copies(
@@ -185,8 +195,8 @@ def _as_torch_gets_them(host: Host, search: SearchPath, environment: PythonEnvir
         process.load(f"{package}/lib/{name}")
     for name, one in tuple(process.taken.items()):
         if name.startswith("libcudnn.so.9") and one.path is not None:
-            for part in _PARTS_OF_CUDNN:
-                process.open_by_name(f"libcudnn_{part}.so.9", one.path)
+            for part, needed in _PARTS_OF_CUDNN.items():
+                process.open_by_name(f"libcudnn_{part}.so.9", one.path, needed=needed)
     return {name: one for name, one in process.taken.items() if is_cudas(name)}
 
 
@@ -264,9 +274,8 @@ def _wheels_of(host: Host, path: str) -> list[tuple[str, str]]:
     place = re.match(r"(.{1,4000})/nvidia/(\w{1,40})/lib/", path)
     if place is None:
         return []
-    component = place[2].replace("_", "-")
-    if re.fullmatch(r"cu\d\d", component):
-        component = _COMPONENTS.get(stem(posixpath.basename(path)), "")
-    names = _names(component)
+    names = _numbered(place[2].replace("_", "-"))
+    if re.fullmatch(r"cu\d\d", place[2]):
+        names = [f"nvidia-{_COMPONENTS.get(stem(posixpath.basename(path)), '')}"]
     infos = ((name, parse_info(name)) for name in reading.names(host, place[1]) if name.startswith("nvidia_"))
     return [(f"{place[1]}/{name}", told[1]) for name, told in infos if told is not None and told[0] in names]

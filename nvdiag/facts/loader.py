@@ -63,12 +63,15 @@ class Process:
                 ahead.append(one)
         return True
 
-    def open_by_name(self, soname: str, by: str) -> None:
-        """What dlopen(soname), called in an object that is loaded, gets."""
+    def open_by_name(self, soname: str, by: str, *, needed: bool) -> None:
+        """What dlopen(soname), called in a loaded object, gets; that it gets nothing counts only if it is needed."""
         asking = self._objects.get(by)
-        found = self._find(soname, asking) if asking is not None and soname not in self.taken else None
-        if found is not None and found.path is not None:
+        if asking is None or soname in self.taken:
+            return
+        found = self._find(soname, asking)
+        if found.path is not None or needed:
             self.taken[soname] = found
+        if found.path is not None:
             self._read(found.path, asking)
 
     def _needs(self, asking: _Object) -> Iterator[_Object]:

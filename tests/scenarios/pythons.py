@@ -86,7 +86,11 @@ COMPONENTS = {
     "cusparse": ("nvidia-cusparse-cu12", "12.5.8.93", ("libcusparse.so.12",)),
     "nvjitlink": ("nvidia-nvjitlink-cu12", "12.8.93", ("libnvJitLink.so.12",)),
     "nccl": ("nvidia-nccl-cu12", "2.27.3", ("libnccl.so.2",)),
-    "cudnn": ("nvidia-cudnn-cu12", "9.10.2.21", ("libcudnn.so.9", "libcudnn_graph.so.9", "libcudnn_ops.so.9")),
+    "cudnn": (
+        "nvidia-cudnn-cu12",
+        "9.10.2.21",
+        ("libcudnn.so.9", *(f"libcudnn_{part}.so.9" for part in ("graph", "ops", "cnn", "heuristic"))),
+    ),
 }
 """NVIDIA's wheels for torch 2.8.0: folder, name, version, libraries."""
 
