@@ -234,13 +234,10 @@ class TorchArchitectures:
         )
 
     def run_on(self, capability: tuple[int, int]) -> bool:
-        """Whether some of it runs there: binary code of its major and at most its minor, or PTX of any older one."""
-        for name in self.names:
-            kind, _, number = name.partition("_")
-            held = (int(number[:-1]), int(number[-1]))
-            if held <= capability and (kind == "compute" or held[0] == capability[0]):
-                return True
-        return False
+        """Whether some of it runs there."""
+        from nvdiag.knowledge.compute_capabilities import code_runs_on
+
+        return code_runs_on(self.names, f"{capability[0]}.{capability[1]}")
 
 
 @dataclass(frozen=True, slots=True)

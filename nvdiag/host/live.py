@@ -171,6 +171,11 @@ class LiveHost(Host):
 
             until = min(self._until, time.monotonic() + CONTENTS_SECONDS)
             return initramfs.read_initramfs(path, until, _program)
+        if kind in ("fatbin", "fatbin-whole"):
+            from nvdiag.host import fatbin
+
+            until = min(self._until, time.monotonic() + CONTENTS_SECONDS)
+            return fatbin.read_fatbin(path, until if kind == "fatbin-whole" else None)
         if kind == "certificates":
             from nvdiag.host import certificates
 
@@ -287,7 +292,9 @@ def _path_in(section: str, key: str) -> str:
     if section in ("files", "folders", "links", "stats"):
         return key
     if section == "elf":
-        return key.removesuffix(" dynamic")
+        return key.removesuffix(" dynamic").removesuffix(" needs")
+    if section == "contents" and key.startswith("fatbin"):
+        return key.partition(" ")[2]
     return shlex.split(key)[-1] if section == "commands" and key.startswith("grep -F ") else ""
 
 

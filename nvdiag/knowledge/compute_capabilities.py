@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from nvdiag.knowledge._tables import MalformedTable, Row, Table, distinct, read
@@ -60,6 +61,20 @@ def capability(architecture: str) -> str | None:
     """`12.0` of `sm_120`, `compute_120a`, `120` or `12.0`; None where it is no architecture."""
     found = re.fullmatch(r"(?:sm_|compute_|lto_)?(\d{1,2})\.?(\d)[a-z]?", architecture.strip().lower())
     return f"{found[1]}.{found[2]}" if found else None
+
+
+def code_runs_on(architectures: Iterable[str], wanted: str) -> bool:
+    """Whether some of this code runs on a GPU of a compute capability: sm_80 is binary code, compute_80 PTX.
+
+    Binary code runs on its own major and at least its minor version, PTX on every newer one (CUDA programming guide).
+    """
+    major, _, minor = wanted.partition(".")
+    for name in architectures:
+        kind, _, number = name.partition("_")
+        held = (int(number[:-1]), int(number[-1]))
+        if held <= (int(major), int(minor)) and (kind == "compute" or held[0] == int(major)):
+            return True
+    return False
 
 
 def compute(architecture: str) -> ComputeRow | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
+from nvdiag.facts.device_code import DeviceCodes
 from nvdiag.facts.cuda_libraries import CudaLibraries
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.boot import NextBootKernel
@@ -40,9 +41,9 @@ SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, LoadedDriver, VersionFile,
     NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
-    PythonEnvironments, Frameworks, CudaLibraries, KernelLog, DriverHistory, ModuleHolders, UpdateGuards, RebootVerdict,
-    WslSetup, ContainerEngines, ContainerToolkit, CdiSpecifications, DriverContainer, VirtualGpus, ContainerStart,
-    ContainerLibraries,
+    PythonEnvironments, Frameworks, CudaLibraries, DeviceCodes, KernelLog, DriverHistory, ModuleHolders, UpdateGuards,
+    RebootVerdict, WslSetup, ContainerEngines, ContainerToolkit, CdiSpecifications, DriverContainer, VirtualGpus,
+    ContainerStart, ContainerLibraries,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nvdiag.facts.cuda_libraries import CudaCopy, CudaLibraries
+from nvdiag.facts.device_code import DeviceCodes
 from nvdiag.facts.frameworks import Framework, Frameworks
 from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.messages import Messages
@@ -25,7 +26,7 @@ def told(facts: Mapping[type[object], object]) -> dict[str, Json]:
     """The members of `facts` that texts and Python environments give."""
     return {
         "nvidia_smi": _smi(fact(facts, SmiReport)),
-        "frameworks": _frameworks(fact(facts, TorchBuild), fact(facts, Frameworks)),
+        "frameworks": _frameworks(fact(facts, TorchBuild), fact(facts, Frameworks), fact(facts, DeviceCodes)),
         "python_environments": _environments(fact(facts, PythonEnvironments)),
         "cuda_libraries": _cuda_libraries(fact(facts, CudaLibraries)),
         "python_packages": _packages(fact(facts, PythonPackages)),
@@ -80,7 +81,7 @@ def _smi(smi: SmiReport | Unknown) -> Json:
     }
 
 
-def _frameworks(torch: TorchBuild | Unknown, installed: Frameworks | Unknown) -> Json:
+def _frameworks(torch: TorchBuild | Unknown, installed: Frameworks | Unknown, codes: DeviceCodes | Unknown) -> Json:
     if isinstance(torch, Unknown) and isinstance(installed, Unknown):
         return _why(torch)
     found = {} if isinstance(installed, Unknown) else {name: _framework(one) for name, one in installed.found.items()}
@@ -95,6 +96,8 @@ def _frameworks(torch: TorchBuild | Unknown, installed: Frameworks | Unknown) ->
             "nccl": torch.nccl,
             "source": torch.source,
         }
+    for name, code in codes.held.items() if isinstance(codes, DeviceCodes) else ():
+        found[name]["architectures"] = list(code.architectures)
     return found
 
 

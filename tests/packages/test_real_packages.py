@@ -167,6 +167,16 @@ def test_cudnn_opens_its_parts_as_is_said(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("activate")
+def test_the_device_code_of_a_real_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment(tmp_path / "env", "apart")
+    host = seen(environment, monkeypatch)
+    names = [*(f"sm_{number}" for number in (120, 100, 90, 80, 70, 61, 60, 50)), "compute_120"]
+    library = str(environment.packages / "nvidia" / "nccl" / "lib" / "libnccl.so.2")
+    assert host.contents("fatbin-whole", library) == {"architectures": names, "whole": True}
+    assert host.contents("fatbin", library)["architectures"] == names
+
+
+@pytest.mark.usefixtures("activate")
 def test_onnxruntimes_build_is_told_by_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = Facts({Host: seen(Environment(tmp_path / "env", "onnxruntime"), monkeypatch)})
     one = known[Frameworks].found["onnxruntime"]

@@ -6,6 +6,7 @@ bitsandbytes 0.50.2, NVIDIA's wheels for CUDA 12.8.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 
 from tests.scenarios.tree import Tree
@@ -147,3 +148,18 @@ def torch_with_cuda(*, preloads: bool = True, wheels: Mapping[str, str | None] |
         ),
         *(wheel(folder, version) for folder, version in versions.items() if version is not None),
     )
+
+
+def container(*architectures: tuple[str, int]) -> bytes:
+    """One container of device code, as nvcc writes one a compiled file: sm is binary code, compute PTX."""
+    kinds = {"compute": 1, "sm": 2}
+    headers = (struct.pack("<HHIQQII", kinds[kind], 0x101, 64, 32, 0, 0, number) for kind, number in architectures)
+    entries = b"".join(header.ljust(64, b"\0") + bytes(32) for header in headers)
+    return struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(entries)) + entries
+
+
+def fatbin(*containers: bytes) -> bytes:
+    """A library with this device code in it."""
+    from tests.host import elves
+
+    return b"".join(elves.module(b"".join(containers), called=".nv_fatbin"))

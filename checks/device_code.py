@@ -1,0 +1,70 @@
+"""Frameworks that are installed here against the GPUs: whether they hold code that these run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from nvdiag.checks import _cuda_ways
+from nvdiag.engine import check
+from nvdiag.facts.architectures import GpuCapabilities, GpuCapability
+from nvdiag.facts.device_code import DeviceCode, DeviceCodes
+from nvdiag.facts.driver_limits import DriverLimits
+from nvdiag.facts.frameworks import Frameworks
+from nvdiag.facts.python_packages import TorchBuild
+from nvdiag.knowledge.compute_capabilities import compute
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
+from nvdiag.model.text import listed
+from nvdiag.model.unknown import Unknown
+
+
+@check("gpu-arch-not-in-build", area="cuda")
+def frameworks_have_code_for_the_gpus(
+    codes: DeviceCodes,
+    gpus: GpuCapabilities,
+    frameworks: Frameworks,
+    limits: DriverLimits | Unknown,
+    torch: TorchBuild | Unknown,
+) -> Iterator[Finding]:
+    """The frameworks that are installed hold code for every GPU here."""
+    for code in codes.held.values():
+        without = [gpu for gpu in gpus.gpus if not code.runs_on(gpu.capabilities)]
+        if without:
+            builds = _cuda_ways.pytorch_builds(limits, torch) if code.framework.name == "torch" else ()
+            remedies = (*builds,) or (_another_build(code, without[0], frameworks),)
+            yield _without_code(code, without[0], remedies, every=len(without) == len(gpus.gpus))
+
+
+def _without_code(code: DeviceCode, gpu: GpuCapability, remedies: tuple[Remedy, ...], *, every: bool) -> Finding:
+    framework = code.framework
+    main = framework.name == "torch"
+    return Finding(
+        id="gpu-arch-not-in-build",
+        subject="" if main else framework.name,
+        severity=Severity.ERROR if main and every else Severity.WARNING,
+        confidence=Confidence.CERTAIN if len(gpu.capabilities) == 1 else Confidence.LIKELY,
+        kind=FindingClass.APPLICATION,
+        title=f"{framework.name} {framework.version} has no code for {gpu.gpu}"
+        f" (compute capability {listed(gpu.capabilities)})",
+        detail=f"Its device code is for {', '.join(code.architectures)}. Binary code runs on GPUs of its own major"
+        " version and at least its minor one, and only PTX could be compiled for newer ones. The first kernel fails"
+        ' with "no kernel image is available". The driver is not the reason.',
+        evidence=(
+            Evidence(source=code.source, excerpt=", ".join(code.architectures)),
+            Evidence(source=gpu.source, excerpt=", ".join(gpu.capabilities)),
+        ),
+        remedies=remedies,
+        layers=(Layer.GPU,),
+    )
+
+
+def _another_build(code: DeviceCode, gpu: GpuCapability, frameworks: Frameworks) -> Remedy:
+    name = code.framework.name
+    row = next((row for one in gpu.capabilities if (row := compute(one)) is not None), None)
+    return Remedy(
+        summary=f"install a build of {name} that has this GPU's architecture"
+        + (f", made with {row.made_by}" if row else ""),
+        commands=(f"{shlex.quote(frameworks.environment.python)} -m pip index versions {name}",),
+        prediction="its release notes name the architectures of its builds; built from its source it has those of the"
+        " GPUs here",
+    )
