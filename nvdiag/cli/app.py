@@ -32,6 +32,20 @@ _DEADLINE = click.option(
     help="How long to wait for the driver's answers, 0.1 to 3600. Default: 10, and 3 more for each further GPU.",
 )
 
+_PYTHON = click.option(
+    "--python",
+    metavar="PATH",
+    help="Look at this interpreter's packages, or at those of the environment in this folder. Default: the active"
+    " environment, else the first python3 on PATH.",
+)
+_ENV_OF = click.option(
+    "--env-of",
+    "pid",
+    type=click.IntRange(1),
+    metavar="PID",
+    help="Look with the environment variables, and at the Python, that this process of yours was started with.",
+)
+
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nvdiag")
@@ -49,8 +63,24 @@ def app(context: click.Context) -> None:
         context.invoke(check)
 
 
+def _look_with(source: str | None, python: str | None, pid: int | None) -> None:
+    """Take another environment than this process's own, where one is named."""
+    if python is None and pid is None:
+        return
+    if source is not None:
+        raise click.UsageError("--python and --env-of are about this machine, and --from is about another")
+    from nvdiag.cli import asked
+
+    if pid is not None:
+        asked.of_process(pid)
+    if python is not None:
+        asked.of_python(python)
+
+
 @app.command()
 @_FROM
+@_PYTHON
+@_ENV_OF
 @click.option("--select", multiple=True, metavar="ID|AREA,…", help="Only these finding ids or areas.")
 @click.option("--ignore", multiple=True, metavar="ID|AREA,…", help="All but these finding ids or areas.")
 @click.option(
@@ -67,6 +97,8 @@ def app(context: click.Context) -> None:
 @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the report there.")
 def check(
     source: str | None = None,
+    python: str | None = None,
+    pid: int | None = None,
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
     fail_on: str = "error",
@@ -76,6 +108,7 @@ def check(
     output: str | None = None,
 ) -> None:
     """Say what is wrong with this machine, or with a recorded one."""
+    _look_with(source, python, pid)
     facts = running.facts_of(source, deadline)
     choice = running.chosen(select, ignore)
     diagnosis = running.diagnosed(facts, choice)
@@ -87,13 +120,24 @@ def check(
 @app.command()
 @click.argument("file", type=click.Path(dir_okay=False), required=False)
 @_FROM
+@_PYTHON
+@_ENV_OF
 @_DEADLINE
 @click.option("--show", is_flag=True, help="Print what would be written, and write nothing.")
 @click.option("--no-redact", is_flag=True, help="Leave names, addresses and secrets in: for your own use only.")
-def snapshot(file: str | None, source: str | None, deadline: float | None, show: bool, no_redact: bool) -> None:
+def snapshot(
+    file: str | None,
+    source: str | None,
+    python: str | None,
+    pid: int | None,
+    deadline: float | None,
+    show: bool,
+    no_redact: bool,
+) -> None:
     """Record what the checks read, redacted, in one file to hand on."""
     if file is None and not show:
         raise click.UsageError("name the FILE to write, or use --show")
+    _look_with(source, python, pid)
     text = running.snapshot_text(deadline, source, redact=not no_redact)
     if show or file is None:
         running.say(text)

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nvdiag.engine import Facts
 
-_NOT_THIS_MACHINE = ("--from", "--help", "-h", "--version")
+_NOT_YET = ("--from", "--env-of", "--help", "-h", "--version")
+"""Options with which no probe of this process, as it is, is wanted."""
+
 _started: list[Facts] = []
 
 
 def begin(arguments: Sequence[str]) -> None:
     """Start the probes where these arguments of `nvdiag` ask for a check of this machine."""
-    if arguments[0] == "check" and not any(word.startswith(_NOT_THIS_MACHINE) for word in arguments):
+    if arguments[0] == "check" and not any(word.startswith(_NOT_YET) for word in arguments):
         _started.append(_live_facts(None))
 
 
