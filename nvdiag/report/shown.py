@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from nvdiag.facts.device_code import DeviceCodes
-from nvdiag.facts.cuda_libraries import CudaLibraries
 from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.cdi import CdiSpecifications
 from nvdiag.facts.container_engines import ContainerEngines
 from nvdiag.facts.container_toolkit import ContainerToolkit
 from nvdiag.facts.container_view import ContainerLibraries, ContainerStart
+from nvdiag.facts.cuda_libraries import CudaLibraries
+from nvdiag.facts.device_code import DeviceCodes
 from nvdiag.facts.driver_container import DriverContainer
 from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.history import DriverHistory
