@@ -113,7 +113,7 @@ def test_a_copy_of_the_system_serves_in_its_place() -> None:
     [
         ({"nvjitlink": "12.4.127"}, "cuda-library-shadowed", Severity.ERROR),
         ({"cublas": "12.4.5.8"}, "cuda-library-shadowed", Severity.WARNING),
-        ({"cudnn": "9.1.0.70"}, "cudnn-mismatch", Severity.WARNING),
+        ({"cudnn": "9.1.0.70"}, "cudnn-mismatch", Severity.ERROR),
         ({"nccl": "2.21.5"}, "nccl-mismatch", Severity.WARNING),
     ],
 )
