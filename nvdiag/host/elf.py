@@ -87,7 +87,7 @@ def read_needs(path: str) -> dict[str, Any]:
 def _needs(file: FileIO, head: bytes) -> dict[str, Any]:
     (offset,) = struct.unpack_from("<Q", head, 32)
     size, count = struct.unpack_from("<HH", head, 54)
-    table = _at(file, offset, size * min(count, _MOST_HEADERS))
+    table = read_at(file, offset, size * min(count, _MOST_HEADERS))
     loads: list[tuple[int, int, int]] = []
     dynamic = b""
     for start in range(0, len(table) - 55, size):
@@ -95,7 +95,7 @@ def _needs(file: FileIO, head: bytes) -> dict[str, Any]:
         if kind == _PT_LOAD:
             loads.append((address, length, place))
         elif kind == _PT_DYNAMIC:
-            dynamic = _at(file, place, min(length, 16 * _MOST_TAGS))
+            dynamic = read_at(file, place, min(length, 16 * _MOST_TAGS))
     tags = [struct.unpack_from("<QQ", dynamic, start) for start in range(0, len(dynamic) - 15, 16)]
     tags = tags[: tags.index((0, 0))] if (0, 0) in tags else tags
     values = dict(tags)
@@ -112,7 +112,10 @@ def _needs(file: FileIO, head: bytes) -> dict[str, Any]:
     }
 
 
-def _at(file: FileIO, offset: int, size: int) -> bytes:
+def read_at(file: FileIO, offset: int, size: int) -> bytes:
+    """Bytes of a file. ValueError where the offset, which a file gave, lies outside it: the kernel may refuse it."""
+    if offset > os.fstat(file.fileno()).st_size:
+        raise ValueError("an offset outside the file")
     file.seek(offset)
     return file.read(size)
 
@@ -126,9 +129,9 @@ def _place(loads: list[tuple[int, int, int]], address: int) -> int:
 
 
 def _string(file: FileIO, place: int) -> str:
-    text = _at(file, place, 256)
+    text = read_at(file, place, 256)
     if b"\0" not in text:
-        text = _at(file, place, _LONGEST)
+        text = read_at(file, place, _LONGEST)
     return text[: text.index(b"\0")].decode("utf-8", "replace")
 
 

@@ -13,7 +13,7 @@ import time
 from io import FileIO
 from typing import Any
 
-from nvdiag.host.elf import regular_only
+from nvdiag.host.elf import read_at, regular_only
 
 _MAGIC = 0xBA55ED50
 _KINDS = {1: "compute", 2: "sm"}
@@ -46,9 +46,9 @@ def _section(file: FileIO, head: bytes) -> tuple[int, int] | None:
     """Where .nv_fatbin begins and ends; None where there is none."""
     (offset,) = struct.unpack_from("<Q", head, 40)
     size, count, names = struct.unpack_from("<HHH", head, 58)
-    table = _at(file, offset, size * min(count, _MOST_SECTIONS))
+    table = read_at(file, offset, size * min(count, _MOST_SECTIONS))
     start, length = struct.unpack_from("<QQ", table, names * size + 24)
-    strings = _at(file, start, min(length, 1 << 20))
+    strings = read_at(file, start, min(length, 1 << 20))
     for place in range(0, len(table) - 63, size):
         (name,) = struct.unpack_from("<I", table, place)
         if strings[name : name + 11] == b".nv_fatbin\0":
@@ -63,13 +63,13 @@ def _architectures(file: FileIO, place: int, end: int, until: float | None) -> t
     while place + 16 <= end:
         if entries > _MOST_ENTRIES or (containers == _FEW if until is None else time.monotonic() > until):
             return found, False
-        magic, _, header, length = struct.unpack("<IHHQ", _at(file, place, 16))
+        magic, _, header, length = struct.unpack("<IHHQ", read_at(file, place, 16))
         if magic != _MAGIC or header < 16:
             return found, False
         entry, place = place + header, place + header + length
         containers += 1
         while entry + 32 <= place:
-            kind, _, header, length = struct.unpack_from("<HHIQ", data := _at(file, entry, 32))
+            kind, _, header, length = struct.unpack_from("<HHIQ", data := read_at(file, entry, 32))
             if header < 32:
                 raise ValueError("an entry without a header")
             if kind in _KINDS:
@@ -77,8 +77,3 @@ def _architectures(file: FileIO, place: int, end: int, until: float | None) -> t
             entry += header + length
             entries += 1
     return found, True
-
-
-def _at(file: FileIO, offset: int, size: int) -> bytes:
-    file.seek(offset)
-    return file.read(size)

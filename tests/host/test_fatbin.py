@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nvdiag.host.elf import read_needs
 from nvdiag.host.fatbin import read_fatbin
 from nvdiag.knowledge.compute_capabilities import code_runs_on
 from tests.facts.hostile import QUICK
@@ -60,6 +62,23 @@ def test_no_bytes_whatever_make_the_reader_raise(tmp_path: Path) -> None:
         read(tmp_path / "odd.so", good[:at] + data + good[at + len(data) :], whole=whole)
 
     read_damaged()
+
+
+def test_no_bytes_whatever_make_the_reader_of_needs_raise(tmp_path: Path) -> None:
+    good = Path(sys.executable).resolve().read_bytes()[:20_000]
+
+    @QUICK
+    @given(st.binary(max_size=60), st.integers(0, 4_000))
+    def read_damaged(data: bytes, at: int) -> None:
+        (tmp_path / "odd.so").write_bytes(good[:at] + data + good[at + len(data) :])
+        read_needs(str(tmp_path / "odd.so"))
+
+    read_damaged()
+
+
+def test_what_the_loader_goes_by_is_read_without_a_reader_of_sections() -> None:
+    told = read_needs(str(Path(sys.executable).resolve()))
+    assert "libc.so.6" in told["needed"]
 
 
 @pytest.mark.parametrize(
