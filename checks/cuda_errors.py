@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from nvdiag.checks import _cuda_ways, _said
 from nvdiag.engine import check
+from nvdiag.facts.architectures import GpuCapability
 from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.python_packages import TorchBuild
 from nvdiag.facts.toolkits import Toolkits
-from nvdiag.knowledge.compute_capabilities import compute
+from nvdiag.knowledge.compute_capabilities import ComputeRow, compute
 from nvdiag.model.finding import Confidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion, DriverRelease
@@ -193,7 +194,9 @@ _WORKS_ANYWAY = frozenset({"torch-capability-list", "tf-kernels-not-built"})
 
 
 @check("gpu-arch-not-in-build", area="cuda")
-def builds_hold_code_for_this_gpu(messages: Messages) -> Iterator[Finding]:
+def builds_hold_code_for_this_gpu(
+    messages: Messages, limits: DriverLimits | Unknown, torch: TorchBuild | Unknown
+) -> Iterator[Finding]:
     """No program lacks device code for this GPU."""
     said = tuple(one for one in _said.about(messages, "gpu-arch-not-in-build") if not _runs_its_majors_code(one))
     if not said:
@@ -205,7 +208,7 @@ def builds_hold_code_for_this_gpu(messages: Messages) -> Iterator[Finding]:
         detail="The build was made for other GPUs: an older build does not know a newer GPU, and newer builds leave"
         " old GPUs out. The driver is not the reason.",
         severity=Severity.WARNING if mild else Severity.ERROR,
-        remedies=_for_another_build(said),
+        remedies=_for_another_build(said, limits, torch),
         explains=_consequences(messages, said),
         layers=(Layer.GPU,),
     )
@@ -231,7 +234,9 @@ def _consequences(messages: Messages, said: Sequence[Said]) -> frozenset[str]:
     return frozenset(follow)
 
 
-def _for_another_build(said: Sequence[Said]) -> tuple[Remedy, ...]:
+def _for_another_build(
+    said: Sequence[Said], limits: DriverLimits | Unknown, torch: TorchBuild | Unknown
+) -> tuple[Remedy, ...]:
     named = next((one.groups[name] for one in said for name in ("arch", "cc") if one.groups.get(name)), "")
     row = compute(named)
     if row is None:
@@ -248,6 +253,7 @@ def _for_another_build(said: Sequence[Said]) -> tuple[Remedy, ...]:
                 "python3 -c 'import torch; print(torch.version.cuda, torch.cuda.get_arch_list())'",
             ),
         ),
+        *(_pytorch_for(row, limits, torch) if any(one.message.by == "PyTorch" for one in said) else ()),
         Remedy(summary=f"install {which}", prediction="no driver change is needed if the driver supports that CUDA"),
         Remedy(
             summary="or build it here for this GPU: TORCH_CUDA_ARCH_LIST for PyTorch's extensions,"
@@ -255,3 +261,13 @@ def _for_another_build(said: Sequence[Said]) -> tuple[Remedy, ...]:
             commands=("cmake -B build -DCMAKE_CUDA_ARCHITECTURES=native",),
         ),
     )
+
+
+def _pytorch_for(
+    row: ComputeRow | None, limits: DriverLimits | Unknown, torch: TorchBuild | Unknown
+) -> Iterator[Remedy]:
+    """PyTorch's builds for this driver with code for the GPU that the message names, or for those here."""
+    if isinstance(limits, DriverLimits) and row is not None:
+        named = GpuCapability(gpu="the GPU", capabilities=(row.capability,), source="the message")
+        limits = replace(limits, gpus=(named,))
+    return _cuda_ways.pytorch_builds(limits, torch) if row is not None else iter(())

@@ -56,13 +56,16 @@ def one_cudnn_wheel_is_there(packages: PythonPackages, torch: TorchBuild | Unkno
 @check("cudnn-mismatch", area="libraries")
 def pytorchs_cudnn_is_no_older_than_its_own(packages: PythonPackages, torch: TorchBuild) -> Iterator[Finding]:
     """The cuDNN wheel is of the major version that PyTorch was made with, and no older."""
+    wheels = packages.like(rf"nvidia-cudnn-cu{torch.cuda.major}") if torch.cuda is not None else {}
+    if not wheels:
+        raise NotApplicable("no cuDNN wheel of PyTorch's CUDA major is there")
     from nvdiag.knowledge.pytorch_builds import parts_of
 
     parts = parts_of(torch.version)
-    if parts is None or torch.cuda is None:
+    if parts is None:
         raise NotApplicable("the cuDNN that this PyTorch is made with is not known")
     made = parts.cudnn
-    for name, versions in packages.like(rf"nvidia-cudnn-cu{torch.cuda.major}").items():
+    for name, versions in wheels.items():
         for version in versions:
             there = Numbered.or_none(version)
             if there is None or (there.numbers[0] == made.numbers[0] and there.numbers[:2] >= made.numbers[:2]):

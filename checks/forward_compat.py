@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nvdiag.checks import _evidence, _library_ways
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
-from nvdiag.facts.cuda_compat import FORWARD_COMPATIBILITY_REFUSED, CudaCompat
+from nvdiag.facts.cuda_compat import DRIVER_MISMATCH, FORWARD_COMPATIBILITY_REFUSED, CudaCompat
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.python_packages import GpuNames, LibraryPath
 from nvdiag.facts.surroundings import Surroundings
@@ -28,12 +28,13 @@ def cuda_compat_is_on_gpus_that_it_is_made_for(
     """The cuda-compat library that programs get serves the GPUs here."""
     from nvdiag.knowledge.forward_compat import never_on
 
-    refusal = cuda if isinstance(cuda, CudaAnswer) and cuda.init == FORWARD_COMPATIBILITY_REFUSED else None
+    answer = compat.init(cuda)
+    refused = answer == FORWARD_COMPATIBILITY_REFUSED
     names = _names(nvml, named)
     barred = [name for name in names if never_on(name)]
-    if compat.works(cuda) or not (refusal or (barred and compat.covers is not False)):
+    if not refused and (answer in (0, DRIVER_MISMATCH) or not barred or compat.covers is False):
         return
-    sure = Confidence.CERTAIN if refusal else Confidence.LIKELY if len(barred) == len(names) else Confidence.POSSIBLE
+    sure = Confidence.CERTAIN if refused else Confidence.LIKELY if len(barred) == len(names) else Confidence.POSSIBLE
     own = _own_cuda(compat.base.branch)
     real = next((one for one in libraries.libcuda.copies if one.release == compat.base), None)
     image = isinstance(surroundings, Surroundings) and bool(surroundings.container)
@@ -48,11 +49,7 @@ def cuda_compat_is_on_gpus_that_it_is_made_for(
         " fails with error 804, and nvidia-smi works.",
         evidence=(
             _evidence.of_library(compat.copy),
-            *(
-                (Evidence(source="cuInit", excerpt=f"{refusal.init} {refusal.init_name or ''}".strip()),)
-                if refusal
-                else ()
-            ),
+            *((Evidence(source="cuInit of that library", excerpt=str(answer)),) if answer is not None else ()),
             *(Evidence(source="NVML" if isinstance(nvml, NvmlAnswer) else "the text", excerpt=one) for one in barred),
             *((Evidence(source=compat.source, excerpt=compat.told),) if compat.source else ()),
             *compat.chosen_by,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from nvdiag.checks import _evidence, _install_remedies, _library_ways
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
-from nvdiag.facts.cuda_compat import FORWARD_COMPATIBILITY_REFUSED, CudaCompat
+from nvdiag.facts.cuda_compat import DRIVER_MISMATCH, FORWARD_COMPATIBILITY_REFUSED, CudaCompat
 from nvdiag.facts.libraries import NOT_ON_PATH, DriverLibraries, Kind, LibraryChoice, LibraryCopy
 from nvdiag.facts.modules import DriverHere, LoadedDriver
 from nvdiag.facts.packages import DriverPackages
@@ -167,17 +167,18 @@ def libcuda_is_of_the_modules_release(
         raise NotApplicable("the loader takes no libcuda that names its release")
     if copy.release == loaded.release:
         return
+    answer = compat.init(cuda) if isinstance(compat, CudaCompat) else None
     if isinstance(compat, CudaCompat):
-        if compat.covers or compat.works(cuda):
+        if answer == 0 or (compat.covers and answer != DRIVER_MISMATCH):
             return
-        if isinstance(cuda, CudaAnswer) and cuda.init == FORWARD_COMPATIBILITY_REFUSED:
+        if answer == FORWARD_COMPATIBILITY_REFUSED:
             raise NotApplicable(
                 "CUDA says that this GPU cannot use cuda-compat: cuda-compat-unsupported speaks of that"
             )
     management = user_space_release(libraries, nvml, smi)
     if management is not None and management != loaded.release:
         raise NotApplicable("libnvidia-ml is not the module's release either, so the whole set is in question")
-    yield _foreign_libcuda(loaded, copy, libraries, compat, path)
+    yield _foreign_libcuda(loaded, copy, libraries, compat, path, answer)
 
 
 def _foreign_libcuda(
@@ -186,9 +187,10 @@ def _foreign_libcuda(
     libraries: DriverLibraries,
     compat: CudaCompat | Unknown,
     path: LibraryPath,
+    answer: int | None,
 ) -> Finding:
     known = compat if isinstance(compat, CudaCompat) else None
-    unsure = known is not None and known.covers is None
+    unsure = known is not None and known.covers is None and answer is None
     right = [other for other in libraries.libcuda.copies if other.release == loaded.release]
     why = "it is of another release than the loaded module"
     if known is not None:
@@ -203,7 +205,7 @@ def _foreign_libcuda(
             f" It is a cuda-compat library, which some base branches allow; here that is not known: {known.told}."
             if known is not None and unsure
             else " It is a cuda-compat library, and not one for this module's branch."
-            if known is not None
+            if known is not None and not known.covers
             else ""
         ),
         evidence=(
@@ -211,6 +213,7 @@ def _foreign_libcuda(
             Evidence(source=loaded.source, excerpt=loaded.release.text),
             *(known.chosen_by if known is not None else ()),
             *((Evidence(source=known.source, excerpt=known.told),) if known is not None and known.source else ()),
+            *((Evidence(source="cuInit of that library", excerpt=str(answer)),) if answer is not None else ()),
             *(_evidence.of_library(other) for other in right[:1]),
         ),
         remedies=_library_ways.without(copy, path, right[0] if right else None, why),

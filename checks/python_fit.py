@@ -2,55 +2,85 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
+from nvdiag.checks import _cuda_ways
 from nvdiag.engine import check
+from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.python_packages import GpuNames, PythonPackages, TorchArchitectures, TorchBuild
 from nvdiag.knowledge.compute_capabilities import ComputeRow, compute, compute_of_gpu
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
+from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion
 
 
 @check("gpu-arch-not-in-build", area="cuda")
-def pytorchs_cuda_knows_the_gpu(torch: TorchBuild, gpus: GpuNames, messages: Messages | Unknown) -> Iterator[Finding]:
-    """The CUDA version that PyTorch was built with makes code for the GPU."""
+def pytorchs_cuda_knows_the_gpu(
+    torch: TorchBuild, gpus: GpuNames, messages: Messages | Unknown, limits: DriverLimits | Unknown
+) -> Iterator[Finding]:
+    """PyTorch's build has code for the GPU, or the CUDA version that it was built with makes such code."""
     if torch.cuda is None:
         raise NotApplicable("the CUDA version of PyTorch's build is not told")
     if isinstance(messages, Messages) and messages.proving("gpu-arch-not-in-build"):
         raise NotApplicable("a message tells of it")
     for name, source in gpus.names.items():
         row = compute_of_gpu(name)
-        if row is not None and (not row.has_code_of(torch.cuda) or _left_out(torch.version, row)):
-            yield _without_code(torch, torch.cuda, name, source, row)
+        if row is not None and not _has_code(torch.version, torch.cuda, row):
+            yield _without_code(torch, torch.cuda, name, source, row, limits)
             return
 
 
-_WHEELS_FROM_VOLTA_ON = re.compile(r"\+cu12[89]\b")
-"""PyTorch's wheels for CUDA 12.8 and 12.9 leave Maxwell and Pascal out, which those toolkits still know."""
+def _has_code(version: str, cuda: CudaVersion, row: ComputeRow) -> bool:
+    """By the table of PyTorch's own builds where the version names one of them, else by what the toolkit makes."""
+    from nvdiag.knowledge.pytorch_builds import build_of
+
+    try:
+        build = build_of(version)
+    except Unknown:  # newer than the table: what the toolkit cannot make is not in it either
+        build = None
+    return row.has_code_of(cuda) if build is None else build.runs_on(row.numbers, cuda)
 
 
-def _left_out(version: str, row: ComputeRow) -> bool:
-    return _WHEELS_FROM_VOLTA_ON.search(version) is not None and row.numbers < (7, 0)
+def _made_with(row: ComputeRow) -> list[str]:
+    """The CUDA versions of PyTorch's builds that have code for a GPU, the newest four."""
+    from nvdiag.knowledge.pytorch_builds import builds
+
+    return [*dict.fromkeys(one.cuda.text for one in builds() if one.runs_on(row.numbers, one.cuda))][-4:]
 
 
-def _without_code(torch: TorchBuild, cuda: CudaVersion, name: str, source: str, row: ComputeRow) -> Finding:
-    newer = row.first > cuda
-    which = f"CUDA {row.first} or newer" if newer else f"CUDA {row.last} or older"
-    which = "CUDA 12.6 or older" if _left_out(torch.version, row) else which
+def _of_build(version: str) -> Iterator[Evidence]:
+    from nvdiag.knowledge.pytorch_builds import build_of
+
+    try:
+        build = build_of(version)
+    except Unknown:
+        return
+    if build is not None:
+        held = ", ".join(f"{major}.{minor}" for major, minor in build.capabilities)
+        yield Evidence(source=f"nvdiag's table of PyTorch's builds ({build.source[0]})", excerpt=f"code for {held}")
+
+
+def _without_code(
+    torch: TorchBuild, cuda: CudaVersion, name: str, source: str, row: ComputeRow, limits: DriverLimits | Unknown
+) -> Finding:
+    left_out = row.has_code_of(cuda)  # the toolkit knows the GPU, and PyTorch's build leaves it out
+    which = f"CUDA {row.first} or newer" if row.first > cuda else f"CUDA {row.last} or older"
+    which = f"CUDA {listed(_made_with(row))}" if left_out else which
     return Finding(
         id="gpu-arch-not-in-build",
         severity=Severity.ERROR,
         confidence=Confidence.LIKELY,
-        title=f"PyTorch {torch.version} is built for CUDA {cuda}, which has no code for the {name}"
-        f" (compute capability {row.capability})",
+        title=f"PyTorch {torch.version} "
+        + ("has no code" if left_out else f"is built for CUDA {cuda}, which has no code")
+        + f" for the {name} (compute capability {row.capability})",
         detail=f"{row.name} needs a build made with {which}. CUDA is then said to be available, and the first"
         ' kernel fails with "no kernel image is available". The driver is not the reason.',
         evidence=(
             Evidence(source=torch.source, excerpt=f"torch {torch.version}, CUDA {cuda}"),
             Evidence(source=source, excerpt=name),
+            *_of_build(torch.version),
         ),
         remedies=(
             Remedy(
@@ -60,10 +90,15 @@ def _without_code(torch: TorchBuild, cuda: CudaVersion, name: str, source: str, 
                     "nvidia-smi --query-gpu=name,compute_cap --format=csv",
                 ),
             ),
-            Remedy(
-                summary=f"install a build of PyTorch made with {which}",
-                prediction="PyTorch's installation page names the index of each build (cu128 is CUDA 12.8); uninstall"
-                " torch first, else pip keeps it",
+            *(
+                tuple(_cuda_ways.pytorch_builds(limits, torch))
+                or (
+                    Remedy(
+                        summary=f"install a build of PyTorch made with {which}",
+                        prediction="PyTorch's installation page names the index of each build (cu128 is CUDA 12.8);"
+                        " uninstall torch first, else pip keeps it",
+                    ),
+                )
             ),
         ),
         kind=FindingClass.APPLICATION,

@@ -18,8 +18,9 @@ from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 from nvdiag.model.versions import CudaVersion, DriverRelease
 
-FORWARD_COMPATIBILITY_REFUSED = 804
-"""CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE of cuda.h: cuda-compat on a GPU that it is not made for."""
+DRIVER_MISMATCH, FORWARD_COMPATIBILITY_REFUSED = 803, 804
+"""CUDA_ERROR_SYSTEM_DRIVER_MISMATCH and CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE of cuda.h: cuda-compat on a module,
+and on a GPU, that it is not made for."""
 
 CONFIGURATION = "/etc/ld.so.conf.d"
 HOOKS_FILE = "00-compat-"
@@ -74,11 +75,11 @@ class CudaCompat:
             chosen_by=tuple(_chosen_by(host, copy, origins)),
         )
 
-    def works(self, answer: CudaAnswer | Unknown) -> bool:
-        """Whether this very library initialised: then nothing that a table says stands against it."""
-        if isinstance(answer, Unknown) or answer.init != 0 or answer.library is None:
-            return False
-        return posixpath.basename(answer.library) == posixpath.basename(self.copy.file)
+    def init(self, answer: CudaAnswer | Unknown) -> int | None:
+        """What cuInit of this very library answered, which comes before all that a table says; None if not asked."""
+        if isinstance(answer, Unknown) or answer.library is None:
+            return None
+        return answer.init if posixpath.basename(answer.library) == posixpath.basename(self.copy.file) else None
 
 
 def _is_of_a_set(libraries: DriverLibraries, copy: LibraryCopy) -> bool:

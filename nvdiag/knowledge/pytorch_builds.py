@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import TypeVar
 
 from nvdiag.knowledge._tables import MalformedTable, Row, Table, distinct, read
-from nvdiag.knowledge.compute_capabilities import compute
 from nvdiag.knowledge.cuda import lowest_driver
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
@@ -187,10 +186,6 @@ def _build(row: Row) -> PytorchBuild:
         raise row.wrong("its last release is older than its first")
     capabilities = row.texts("capabilities")
     ptx = row.text("ptx") if row.has("ptx") else None
-    for one in (*capabilities, *((ptx,) if ptx else ())):
-        made = compute(one)
-        if made is None or not made.is_made_by(cuda):
-            raise row.wrong(f"CUDA {cuda} makes no code for {one}")
     return PytorchBuild(
         index=index,
         cuda=cuda,

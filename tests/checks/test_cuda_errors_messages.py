@@ -7,7 +7,7 @@ import pytest
 
 from nvdiag.model.finding import Confidence, Severity
 from tests.checks.diagnosing import diagnosed, first, ids
-from tests.checks.pasting import saying
+from tests.checks.pasting import pasted, saying
 
 
 @pytest.mark.parametrize(
@@ -197,3 +197,15 @@ def test_a_text_that_only_looks_like_it_gives_none_of_these(text: str) -> None:
 )
 def test_a_message_that_is_cut_in_its_last_words_is_known(text: str, identifier: str) -> None:
     assert first(saying(text)).id == identifier
+
+
+def test_pytorchs_warning_of_a_gpu_gets_the_build_that_has_code_for_it() -> None:
+    text = (
+        "NVIDIA GeForce RTX 5090 with CUDA capability sm_120 is not compatible with the current PyTorch installation.\n"
+        "$ nvidia-smi\n| NVIDIA-SMI 570.124.06   Driver Version: 570.124.06   CUDA Version: 12.8     |\n"
+        "$ pip list\ntorch   2.6.0+cu124\n"
+    )
+    found = first(pasted(text))
+    assert found.id == "gpu-arch-not-in-build"
+    commands = [command for remedy in found.remedies for command in remedy.commands]
+    assert any("'torch==2.11.*'" in command and command.endswith("/whl/cu128") for command in commands)

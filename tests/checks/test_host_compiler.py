@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -155,6 +162,32 @@ def test_a_toolkit_newer_than_the_table_is_not_guessed_about() -> None:
 )
 def test_a_compilers_own_words_are_read(text: str, kind: str, version: int) -> None:
     assert parse_version(text) == (kind, version)
+
+
+NVCC = sorted(Path("/usr/local").glob("cuda-*/bin/nvcc"))
+TOO_NEW = """#!/bin/sh
+[ "$1" = --version ] && echo "g++ (GCC) 99.1.0" && exit
+exec g++ -U__GNUC__ -D__GNUC__=99 "$@"
+"""
+
+
+@pytest.mark.skipif(not NVCC or shutil.which("g++") is None, reason="no nvcc below /usr/local, or no g++")
+def test_a_real_nvcc_refuses_the_compiler_that_is_said_to_be_too_new(tmp_path: Path) -> None:
+    compiler, source = tmp_path / "g++-99", tmp_path / "a.cu"
+    compiler.write_text(TOO_NEW)
+    compiler.chmod(0o755)
+    source.write_text("int main() { return 0; }")
+    argv = [str(NVCC[-1]), "-ccbin", str(compiler), "-c", str(source), "-o", str(tmp_path / "a.o")]
+    refused = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    limit = re.search(r"gcc versions later than (\d+) are not supported", refused.stderr)
+    assert limit is not None
+    env = {"CUDA_HOME": str(NVCC[-1].parents[1]), "CUDAHOSTCXX": str(compiler), "PATH": "/usr/bin"}
+    argv = [sys.executable, "-m", "nvdiag", "check", "--select", "host-compiler-unsupported", "--format", "json"]
+    report = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **env})
+    (finding,) = json.loads(report.stdout)["findings"]
+    assert (finding["id"], finding["confidence"]) == ("host-compiler-unsupported", "certain")
+    assert f"takes gcc up to {limit[1]}" in finding["title"]
 
 
 def test_other_words_are_no_compilers_version() -> None:

@@ -7,6 +7,7 @@ import pytest
 from nvdiag.host.paste import hosts_of
 from nvdiag.model.finding import Confidence, Severity
 from tests.checks.diagnosing import first, ids
+from tests.checks.pasting import pasted
 
 VLLM = """
        PyTorch Info
@@ -86,6 +87,9 @@ pytorch                   2.2.0           py3.11_cuda12.1_cudnn8.9.2_0    pytorc
         ("NVIDIA GeForce GTX 1080 Ti", "2.8.0+cu128", "12.8", True),
         ("NVIDIA GeForce GTX 1080 Ti", "2.8.0+cu126", "12.6", False),
         ("Tesla V100-SXM2-16GB", "2.9.0+cu130", "13.0", True),
+        ("Tesla V100-SXM2-16GB", "2.9.0+cu128", "12.8", False),
+        ("Tesla V100-SXM2-16GB", "2.11.0+cu128", "12.8", True),
+        ("NVIDIA GeForce RTX 5080", "2.40.0+cu128", "12.8", False),  # newer than the table: by the toolkit alone
         ("Tesla T4", "2.9.0+cu130", "13.0", False),
         ("NVIDIA Something New", "2.5.1+cu124", "12.4", False),
     ],
@@ -94,6 +98,21 @@ def test_a_gpu_that_the_builds_cuda_does_not_know_is_named(
     form: str, gpu: str, torch: str, cuda: str, missing: bool
 ) -> None:
     assert ("gpu-arch-not-in-build" in found(told(form, torch, cuda, gpu, "580.65.06", "True"))) is missing
+
+
+def test_the_remedy_is_a_build_with_code_for_the_gpu_that_the_driver_runs() -> None:
+    text = (
+        "$ nvidia-smi\n| NVIDIA-SMI 535.161.07   Driver Version: 535.161.07   CUDA Version: 12.2     |\n"
+        "|   0  NVIDIA GeForce GTX 1080    Off  | 00000000:01:00.0 Off |                  N/A |\n"
+        "$ pip list\ntorch   2.8.0+cu128\n"
+    )
+    finding = first(pasted(text))
+    assert finding.id == "gpu-arch-not-in-build"
+    assert finding.title.startswith("PyTorch 2.8.0+cu128 has no code for the NVIDIA GeForce GTX 1080")
+    assert "needs a build made with CUDA 11.8, 12.1, 12.4 and 12.6" in finding.detail
+    install = "python3 -m pip install --force-reinstall 'torch==2.8.*' --index-url"
+    assert finding.remedies[1].commands == (f"{install} https://download.pytorch.org/whl/cu126",)
+    assert any("code for 7.0, 7.5" in one.excerpt for one in finding.evidence)
 
 
 @pytest.mark.parametrize(
