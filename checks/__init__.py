@@ -2,14 +2,14 @@
 
 MODULES = (
     "driver", "mismatch_told", "mismatch_disguised", "no_gpu", "installation", "not_loaded", "bound_gpus",
-    "kernel_modules", "dkms",
-    "gpu_support", "gpu_kind", "gpu_generation", "module_needs", "next_boot", "packages", "package_states", "device",
-    "gpu_on_bus", "node_numbers", "fabric", "gpu_messages", "node_messages", "fabric_messages", "sharing_messages",
-    "vgpu", "xids", "memory", "libraries", "forward_compat", "loader_words", "smi_header", "driver_words",
-    "cuda_libraries", "cudnn_wheels", "container", "container_mismatch", "container_start", "container_inside",
-    "container_devices", "container_engines", "driver_container", "cdi", "cdi_specifications", "wsl", "wsl_setup",
-    "jetson", "cuda", "cuda_errors", "build_tools", "architectures", "host_compiler", "frameworks",
-    "python_environment", "python_fit", "installed_frameworks", "loader_picture", "device_code", "llama", "environment",
-    "visible_devices", "overrides", "processes", "nccl", "earlier_boots", "engine",
+    "kernel_modules", "dkms", "gpu_support", "gpu_kind", "gpu_generation", "module_needs", "next_boot", "packages",
+    "package_states", "device", "gpu_on_bus", "node_numbers", "fabric", "gpu_messages", "node_messages",
+    "fabric_messages", "sharing_messages", "vgpu", "xids", "memory", "libraries", "forward_compat", "loader_words",
+    "smi_header", "driver_words", "cuda_libraries", "cudnn_wheels", "container", "container_mismatch",
+    "container_start", "container_inside", "container_devices", "container_needs", "container_engines",
+    "driver_container", "cdi", "cdi_specifications", "wsl", "wsl_setup", "jetson", "cuda", "cuda_errors", "build_tools",
+    "architectures", "host_compiler", "frameworks", "python_environment", "python_fit", "installed_frameworks",
+    "loader_picture", "device_code", "llama", "environment", "visible_devices", "overrides", "processes", "nccl",
+    "earlier_boots", "engine",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

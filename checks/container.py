@@ -45,8 +45,8 @@ def libraries_are_injected(
     if has_nvml or has_cuda:
         yield _half(driver, surroundings, start, toolkits, lacks_cuda=has_nvml)
         return
-    if given.nothing:
-        raise NotApplicable("this container was given no GPU, and nothing in it asks for one")
+    if given.nothing and not (surroundings.wsl or surroundings.tegra):
+        raise NotApplicable("this container was given no GPU, and nothing in it asks for one")  # no-nvidia-gpu speaks
     empty = [
         copy for choice in (libraries.nvml, libraries.libcuda) for copy in choice.copies if copy.kind is Kind.EMPTY
     ]

@@ -201,6 +201,44 @@ def test_the_start_is_read_whole() -> None:
     assert (start.lacks("utility"), start.lacks("compute"), start.shared_memory) == (True, False, 64 * 2**20)
 
 
+BRANDS = "brand=unknown,driver>=535,driver<536 brand=tesla,driver>=535,driver<536 brand=geforce,driver>=570"
+
+
+def wanting(cuda: str, **variables: str) -> Tree:
+    """A container that an engine started without looking at what its image asks for."""
+    return containers.docker_cdi().but(env={**CUDA_IMAGE, "NVIDIA_REQUIRE_CUDA": f"cuda>={cuda} {BRANDS}", **variables})
+
+
+def test_an_image_of_a_cuda_major_that_the_hosts_driver_lacks_is_told_so() -> None:
+    finding = first(wanting("13.0"))
+    assert finding.id == "driver-too-old-for-cuda"
+    assert "CUDA 13.0 or newer" in finding.title
+    assert "another engine" in finding.detail
+    assert "NVIDIA_DISABLE_REQUIRE" in first(wanting("13.0", NVIDIA_DISABLE_REQUIRE="1")).detail
+
+
+@pytest.mark.parametrize("cuda", ["12.4", "12.8", "12.9"])
+def test_a_newer_minor_version_is_no_trouble(cuda: str) -> None:
+    assert ids(wanting(cuda)) == []
+
+
+def test_a_compat_library_that_the_toolkit_binds_over_the_loaders_folder_is_the_images() -> None:
+    """The toolkit's mode legacy binds the image's compat files into the loader's folder, without their own path."""
+    file = f"{MULTIARCH}/libcuda.so.580.82.07"
+    bind = (
+        f"740 601 0:51 /usr/local/cuda-13.0/compat/libcuda.so.580.82.07 {file} ro,nosuid,nodev,relatime"
+        " - overlay overlay rw,lowerdir=/l"
+    )
+    probes = machines.probes(NEW, NEW)
+    probes["nvml"]["devices"][0]["name"] = "NVIDIA H100 80GB HBM3"
+    probes["cuda"] |= {"library": file, "driver_version": 13000}
+    machine = containers.docker_legacy(NEW, NEW, mounts=(bind,)).but(
+        links={f"{MULTIARCH}/libcuda.so.1": file}, libraries={file: 88_000_000}, probes=probes
+    )
+    assert origins(machine) == (Origin.HOST, Origin.COMPAT)
+    assert ids(machine) == []
+
+
 def test_every_command_that_is_advised_is_one() -> None:
     broken = [
         baked(),
