@@ -40,7 +40,7 @@ def libraries_are_injected(
         raise NotApplicable("a sandbox does not show whether its host has a driver")
     has_nvml = _usable(libraries.nvml) or (isinstance(nvml, NvmlAnswer) and nvml.library is not None)
     has_cuda = _usable(libraries.libcuda) or (isinstance(cuda, CudaAnswer) and cuda.library is not None)
-    if has_nvml and has_cuda:
+    if has_cuda and (has_nvml or surroundings.tegra):  # on Tegra, releases before 36 have no NVML
         return
     if has_nvml or has_cuda:
         yield _half(driver, surroundings, start, toolkits, lacks_cuda=has_nvml)

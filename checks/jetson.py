@@ -1,4 +1,4 @@
-"""Jetson: the driver is part of L4T, and libraries, kernel and containers must be of one L4T release."""
+"""What messages say of a Jetson, whose driver is part of L4T: its parts and containers must be of one release."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from nvdiag.engine import check
 from nvdiag.facts.messages import Messages
 from nvdiag.model.finding import Confidence, Finding, Remedy, Risk
 from nvdiag.model.unknown import NotApplicable
+
+ONE_RELEASE = (
+    "A Jetson's GPU driver comes with L4T, not as a package of its own. Containers take its libraries from the board"
+    " with the nvidia runtime, and an image for another L4T release finds other ones than it was built for."
+)
+FOLLOWS = frozenset({"libcuda-missing", "container-driver-libraries-missing", "gpu-init-failed", "no-cuda-device"})
 
 
 @check("jetson-stack-mismatch", area="container")
@@ -25,23 +31,19 @@ def l4t_is_of_one_release(messages: Messages) -> Iterator[Finding]:
         said,
         "jetson-stack-mismatch",
         confidence=confidence,
-        detail="A Jetson's GPU driver comes with L4T, not as a package of its own. Containers take its libraries from"
-        " the board with the nvidia runtime, and an image for another L4T release finds other ones than it was built"
-        " for.",
-        remedies=(_RELEASE, _RUNTIME, _PACKAGES),
-        explains=frozenset(
-            {"libcuda-missing", "container-driver-libraries-missing", "gpu-init-failed", "no-cuda-device"}
-        ),
+        detail=ONE_RELEASE,
+        remedies=(RELEASE, RUNTIME, _PACKAGES),
+        explains=FOLLOWS,
     )
 
 
-_RELEASE = Remedy(
+RELEASE = Remedy(
     summary="see which L4T release the board has, and take an image and wheels for exactly that one",
     commands=("cat /etc/nv_tegra_release", "dpkg-query --show nvidia-l4t-core"),
     prediction="R35 is JetPack 5, R36 is JetPack 6, R38 is JetPack 7",
 )
 
-_RUNTIME = Remedy(
+RUNTIME = Remedy(
     summary="start containers with the nvidia runtime",
     commands=("docker run --rm --runtime nvidia IMAGE ls -l /dev/nvmap",),
     prediction="it gives the devices and mounts the board's own libraries; --gpus alone does not on a Jetson",

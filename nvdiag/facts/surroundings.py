@@ -126,7 +126,11 @@ def _wsl(host: Host, evidence: list[Evidence]) -> bool:
 
 
 def _tegra(host: Host, evidence: list[Evidence]) -> bool:
-    for path, sign in (("/etc/nv_tegra_release", "R"), ("/proc/device-tree/compatible", "nvidia,tegra")):
+    for path, sign in (
+        ("/etc/nv_tegra_release", "R"),
+        ("/proc/device-tree/compatible", "nvidia,tegra"),  # which containers do not see
+        ("/proc/sys/kernel/osrelease", "-tegra"),
+    ):
         said = reading.text(host, path) or ""
         if sign in said:
             _seen(evidence, path, said.replace("\0", " "))

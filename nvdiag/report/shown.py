@@ -35,6 +35,7 @@ from nvdiag.facts.toolkits import Toolkits
 from nvdiag.facts.update_guards import UpdateGuards
 from nvdiag.facts.vgpu import VirtualGpus
 from nvdiag.facts.wsl import WslSetup
+from nvdiag.facts.jetson import JetsonStack
 from nvdiag.model.unknown import Unknown
 
 SHOWN: tuple[type[object], ...] = (
@@ -43,7 +44,7 @@ SHOWN: tuple[type[object], ...] = (
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
     PythonEnvironments, Frameworks, CudaLibraries, DeviceCodes, KernelLog, DriverHistory, ModuleHolders, UpdateGuards,
     RebootVerdict, WslSetup, ContainerEngines, ContainerToolkit, CdiSpecifications, DriverContainer, VirtualGpus,
-    ContainerStart, ContainerLibraries,
+    ContainerStart, ContainerLibraries, JetsonStack,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -7,7 +7,7 @@ import pytest
 from nvdiag.model.diagnosis import Status, Verdict
 from nvdiag.model.finding import Severity
 from tests.checks.diagnosing import diagnosed, ids
-from tests.scenarios import containers, machines, wsl
+from tests.scenarios import containers, jetson, machines, vgpu, wsl
 from tests.scenarios.tree import Tree
 
 NEW = "570.172.08"
@@ -24,6 +24,11 @@ HEALTHY = {
     "wsl": machines.wsl(),
     **containers.HEALTHY,
     "wsl2": wsl.wsl2(),
+    "jetson-r35": jetson.board(jetson.R35),
+    "jetson-r36": jetson.board(jetson.R36),
+    "jetson-r38": jetson.board(jetson.R38),
+    "vgpu-guest": vgpu.guest(),
+    "vgpu-host": vgpu.host(),
 }
 
 

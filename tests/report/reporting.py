@@ -12,7 +12,7 @@ from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Severity
 from nvdiag.report import as_json, terminal
-from tests.scenarios import containers, machines, vgpu, wsl
+from tests.scenarios import containers, jetson, machines, vgpu, wsl
 from tests.scenarios.tree import Tree
 
 WELL = "570.172.08"
@@ -55,6 +55,7 @@ MACHINES: Mapping[str, Callable[[], Host]] = {
     "every probe crashed": lambda: troubled(CRASHED).host(),
     "an empty snapshot": lambda: SnapshotHost({"nvdiag_snapshot": 1, "captured_at": ""}, "empty.json"),
     "a kernel log": lambda: SnapshotHost({"nvdiag_snapshot": 1, "captured_at": "", "messages": [KERNEL_LOG]}, "a log"),
+    "Jetson": lambda: jetson.board(jetson.R36).host(),
     "WSL": lambda: wsl.without_driver().host(),
     "vGPU": lambda: vgpu.guest(licensed=False).host(),
     "a toolkit": lambda: (
