@@ -17,6 +17,7 @@ from nvdiag.facts.driver_container import DriverContainer
 from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.holders import ModuleHolders
+from nvdiag.facts.jetson import JetsonStack
 from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.messages import Messages
@@ -35,7 +36,6 @@ from nvdiag.facts.toolkits import Toolkits
 from nvdiag.facts.update_guards import UpdateGuards
 from nvdiag.facts.vgpu import VirtualGpus
 from nvdiag.facts.wsl import WslSetup
-from nvdiag.facts.jetson import JetsonStack
 from nvdiag.model.unknown import Unknown
 
 SHOWN: tuple[type[object], ...] = (
