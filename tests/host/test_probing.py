@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from nvdiag.host import children
-from nvdiag.host.live import Probing
+from nvdiag.host.probe import Probing
 from nvdiag.probes import child, confine
 from nvdiag.probes.child import Json, Say
 
