@@ -205,7 +205,6 @@ def _memory(
         f" libraries before go on working until they are started anew. {since}".rstrip(),
         beside=(*beside, *(_holder_words.evidence(holders) if isinstance(holders, ModuleHolders) else ())),
         remedies=(
-            *_reload_of(holders, sides.library, on_disk),
             Remedy(
                 summary="see both sides",
                 commands=(
@@ -218,6 +217,7 @@ def _memory(
                     ),
                 ),
             ),
+            *_reload_of(holders, sides.library, on_disk),
             _remedies.reboot(prediction),
         ),
         explains=CONSEQUENCES,

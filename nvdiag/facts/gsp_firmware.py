@@ -104,7 +104,9 @@ class NextBootFirmware:
         cls, host: Host, following: NextBootModule, kernel: NextBootKernel | Unknown, gpus: PciGpus | Unknown
     ) -> NextBootFirmware:
         file = following.file
-        if file is None or file.release is None or file.flavour is None:
+        if file is None:
+            raise NotApplicable("there is no module that could need firmware")
+        if file.release is None or file.flavour is None:
             raise NotApplicable("of this module it is not known whether it needs the firmware")
         if file.release.branch < FIRST_OPEN_BRANCH:
             raise NotApplicable("a branch before the open modules")

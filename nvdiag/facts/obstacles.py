@@ -97,6 +97,10 @@ def _without_firmware(firmware: NextBootFirmware | Unknown) -> Iterator[Reason]:
         )
 
 
+def _broken(trouble: str) -> str:
+    return f"is {trouble.removeprefix('it is ')}" if trouble.startswith("it is ") else f"is not whole ({trouble})"
+
+
 def _early(copy: InitramfsCopy) -> DriverRelease | None:
     """The release that the initramfs loads by itself."""
     return copy.releases[0] if copy.releases and not copy.refused else None
@@ -106,7 +110,7 @@ def _of_initramfs(copy: InitramfsCopy, following: NextBootModule) -> Iterator[Re
     if copy.trouble:
         yield Reason(
             why=Why.INITRAMFS,
-            says=f"the initramfs {copy.path} is not as it must be ({copy.trouble}), so that kernel may not even boot",
+            says=f"the initramfs {copy.path} {_broken(copy.trouble)}, so that kernel may not even boot",
             evidence=(Evidence(source=copy.path, excerpt=copy.trouble),),
         )
     flavour = following.file.flavour if following.file else None

@@ -18,6 +18,7 @@ from nvdiag.cli import running
 from nvdiag.facts import (
     answers,
     boot_entries,
+    boot_extlinux,
     boot_grub,
     cdi_document,
     container_toolkit,
@@ -63,6 +64,10 @@ PARSERS: tuple[tuple[Callable[[str], object], tuple[str, ...]], ...] = (
     (boot_grub.parse_grubenv, (GRUBENV,)),
     (boot_entries.parse_grub_cfg, (grub_cfg(("6.8.0-90-generic", "6.8.0-85-generic")),)),
     (lambda text: boot_entries.parse_entry("a.conf", text), ("title A\nlinux /vmlinuz\noptions ro",)),
+    (
+        lambda text: boot_extlinux.parse_extlinux(text, "/boot"),
+        ("default l0\nlabel l0\n\tlinux /vmlinuz\n\tinitrd /i\n",),
+    ),
     (boot_entries.paths_of, ("/@/boot/vmlinuz", "(hd0,gpt1)/boot/vmlinuz")),
     (lambda text: boot_grub.picked(MENU.entries, text), ("1>0", "Ubuntu", "gnulinux>a>>b")),
     (search_path.parse_ldconfig, (LDCONFIG,)),

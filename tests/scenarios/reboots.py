@@ -270,14 +270,14 @@ UBUNTU = {
     ),
     "ubuntu-initramfs-cut": Scenario(
         ubuntu(OLD, {U85: dkms(NEW)}, BY_DKMS, initramfs(NEW, share=0.5)).but(commands={"df -Pk /boot": FULL}),
-        "driver-library-mismatch", Answer.DOES_NOT_FIX, "sudo rmmod", "is not as it must be (",
+        "driver-library-mismatch", Answer.DOES_NOT_FIX, "sudo rmmod", "is not whole (",
     ),
     "ubuntu-initramfs-missing": Scenario(
         ubuntu(NEW, {U85: dkms(NEW), U90: dkms(NEW, U90)}, BY_DKMS, kernels=(U85, U90)).without(
             f"/boot/initrd.img-{U90}"
         ),
         "driver-disk-mismatch", Answer.BREAKS, f"sudo update-initramfs -c -k {U90}",
-        f"the initramfs /boot/initrd.img-{U90} is not as it must be (it is not there)",
+        f"the initramfs /boot/initrd.img-{U90} is not there, so that kernel",
     ),
     "ubuntu-initramfs-refuses-its-copy": Scenario(
         ubuntu(OLD, {U85: dkms(NEW)}, BY_DKMS, initramfs(OLD, modprobe="blacklist nvidia\nalias  nvidia off\n")),
@@ -407,11 +407,11 @@ RHEL = {
     ),
     "rocky-initramfs-missing": Scenario(
         rocky(NEW, extra(NEW, R42), extra(NEW, R55)).without(f"/boot/initramfs-{R55}.img"),
-        "driver-disk-mismatch", Answer.BREAKS, f"sudo dracut --force --kver {R55}", "it is not there",
+        "driver-disk-mismatch", Answer.BREAKS, f"sudo dracut --force --kver {R55}", "is not there",
     ),
     "rocky-initramfs-empty": Scenario(
         rocky(NEW, extra(NEW, R42), extra(NEW, R55)).but(files={f"/boot/initramfs-{R55}.img": ""}),
-        "driver-disk-mismatch", Answer.BREAKS, f"sudo dracut --force --kver {R55}", "it is empty",
+        "driver-disk-mismatch", Answer.BREAKS, f"sudo dracut --force --kver {R55}", "is empty",
     ),
     "rocky-newest-boots": Scenario(
         rocky(OLD, extra(OLD, R42), extra(NEW, R55), saved=""), "driver-library-mismatch", Answer.FIXES, "sudo reboot",

@@ -11,13 +11,16 @@ from nvdiag.host.paste.document import Part
 _NODE = r"/dev/(?:nvidia[\w/-]{1,40}|dri/\w{3,20}|gdrdrv)"
 _VERBOSE = re.compile(
     rf"^\s{{0,8}}(?:(?P<node>{_NODE}):)?\s{{1,60}}(?P<user>[\w.+-]{{1,64}})\s{{1,20}}(?P<pid>\d{{1,8}})"
-    r"\s{1,20}[cefFrm.]{4,6}\s{1,20}\(?(?P<comm>\S.{0,40}?)\)?\s*$"
+    r"\s{1,20}[cefFrm.]{4,6}\s{1,20}\(?(?P<comm>\S.{0,40}?)\)?\s{0,20}$"
 )
 """A row of `fuser -v`; those of further processes leave the node out (psmisc, fuser.c)."""
-_BARE = re.compile(rf"^\s{{0,8}}(?P<node>{_NODE}):\s{{1,60}}(?P<pids>(?:\d{{1,8}}[cefFrm]{{0,4}}\s{{0,9}}){{1,200}})$")
+_PROCESS = r"\d{1,8}[cefFrm]{0,4}"
+_BARE = re.compile(
+    rf"^\s{{0,8}}(?P<node>{_NODE}):\s{{1,60}}(?P<pids>{_PROCESS}(?:\s{{1,9}}{_PROCESS}){{0,200}})\s{{0,20}}$"
+)
 _OPENED = re.compile(
     r"^(?P<comm>\S{1,60})\s{1,60}(?P<pid>\d{1,8})\s{1,20}(?:\d{1,8}\s{1,9}\S{1,60}\s{1,20})?(?P<user>[\w.+-]{1,64})"
-    rf"\s{{1,20}}(?:mem|DEL|\d{{1,7}}[rwuRWU -]{{0,2}})\s{{1,20}}CHR\s.{{0,120}}\s(?P<node>{_NODE})\s*$"
+    rf"\s{{1,20}}(?:mem|DEL|\d{{1,7}}[rwuRWU -]{{0,2}})\s{{1,20}}CHR\s.{{0,120}}\s(?P<node>{_NODE})\s{{0,20}}$"
 )
 """A row of lsof, with or without columns for a thread; the command's name is cut to nine letters (lsof, +c)."""
 

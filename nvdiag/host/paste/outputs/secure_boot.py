@@ -11,8 +11,8 @@ VARIABLES = "/sys/firmware/efi/efivars"
 SHIM = "605dab50-e046-4300-abb6-3dd810dd8b23"
 
 _STATE = re.compile(r"^SecureBoot (enabled|disabled)\b")
-_NAME = re.compile(r"^\s{4,20}(?:Subject|Issuer): .{0,200}?\bCN ?= ?([^,/\n]{1,100}?)\s*(?:[,/].{0,200})?$")
-_SHORT = re.compile(r"^[0-9a-f]{10} (\S.{0,98}\S)\s*$")
+_NAME = re.compile(r"^\s{4,20}(?:Subject|Issuer): .{0,200}?\bCN ?= ?([^,/\n]{1,100}?)\s{0,20}(?:[,/].{0,200})?$")
+_SHORT = re.compile(r"^[0-9a-f]{10} (\S.{0,98}\S)\s{0,20}$")
 """A row of --list-enrolled --short, which some releases print by themselves."""
 
 
