@@ -33,7 +33,17 @@ def main() -> None:
     except SystemExit as leaving:
         # where the reader of a help text went away click wraps stdout and exits with 1, which here is a problem found
         code = leaving.code if sys.stdout is stdout else 141
-    sys.exit(code)
+    sys.exit(_UNKNOWN_TO_NAGIOS if code in (2, 4) and _for_nagios(arguments) else code)
+
+
+_UNKNOWN_TO_NAGIOS = 3
+"""To Nagios an exit code of 2 is an alarm, which a wrong option or an unreadable file is not."""
+
+
+def _for_nagios(arguments: list[str]) -> bool:
+    return any(
+        f"{one}={two}".startswith("--format=nagios") for one, two in zip(arguments, [*arguments[1:], ""], strict=True)
+    )
 
 
 def _run(arguments: list[str]) -> str | int | None:

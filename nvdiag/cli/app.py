@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nvdiag import __version__
-from nvdiag.cli import running
+from nvdiag.cli import delivering, running
 from nvdiag.model.finding import Severity
 
 
@@ -91,10 +91,15 @@ def _look_with(source: str | None, python: str | None, pid: int | None) -> None:
 )
 @click.option("--strict", is_flag=True, help="Exit with 3 where any check could not judge.")
 @_DEADLINE
-@click.option(
-    "--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", help="Form of the report."
-)
+@click.option("--format", "form", type=click.Choice(delivering.FORMS), default="terminal", help="Form of the report.")
 @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the report there.")
+@click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    metavar="FORM=FILE",
+    help="Write a further report of the same run, such as junit=nvdiag.xml. Again for each.",
+)
 def check(
     source: str | None = None,
     python: str | None = None,
@@ -106,15 +111,17 @@ def check(
     deadline: float | None = None,
     form: str = "terminal",
     output: str | None = None,
+    reports: tuple[str, ...] = (),
 ) -> None:
     """Say what is wrong with this machine, or with a recorded one."""
     _look_with(source, python, pid)
+    further = delivering.further_reports(reports)
     facts = running.facts_of(source, deadline)
     choice = running.chosen(select, ignore)
     diagnosis = running.diagnosed(facts, choice)
-    wanted = running.Wanted(form=form, fail_on=Severity(fail_on), strict=strict)
-    running.deliver(running.rendered(diagnosis, choice, wanted, to_file=output is not None), output)
-    raise SystemExit(diagnosis.exit_code(wanted.fail_on, strict))
+    wanted = delivering.Wanted(form=form, fail_on=Severity(fail_on), strict=strict)
+    delivering.deliver_all(diagnosis, choice, wanted, output, further)
+    raise SystemExit(delivering.exit_code(diagnosis, wanted))
 
 
 @app.command()
@@ -140,16 +147,16 @@ def snapshot(
     _look_with(source, python, pid)
     text = running.snapshot_text(deadline, source, redact=not no_redact)
     if show or file is None:
-        running.say(text)
+        delivering.say(text)
         return
-    running.deliver(text, file)
+    delivering.deliver(text, file)
     running.warn(f"wrote {file}" if no_redact else f"wrote {file}; look at it before you hand it on")
 
 
 @app.command("list")
 def list_checks() -> None:
     """List every check and the finding ids that it may report."""
-    running.say(running.listing())
+    delivering.say(running.listing())
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # a pasted message may begin with dashes
@@ -170,7 +177,7 @@ def explain(what: tuple[str, ...], form: str) -> None:
     """
     from nvdiag.cli import explaining
 
-    running.say(explaining.explanation(" ".join(what) if what else None, form))
+    delivering.say(explaining.explanation(" ".join(what) if what else None, form))
 
 
 @app.command()
@@ -178,4 +185,4 @@ def demo() -> None:
     """Show the report of a recorded machine; no GPU is needed."""
     choice = running.chosen((), ())
     diagnosis = running.diagnosed(running.begun(running.demo_host()), choice)
-    running.say(running.rendered(diagnosis, choice, running.Wanted(), to_file=False))
+    delivering.say(delivering.rendered(diagnosis, choice, delivering.Wanted(), to_file=False))

@@ -1,8 +1,7 @@
-"""From options to a diagnosis to text: what the commands share. Wrong usage and unreadable input exit with 2 here."""
+"""From options to a diagnosis: what the commands share. Wrong usage and unreadable input exit with 2 here."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,11 +15,10 @@ from nvdiag.facts.probing import Probes
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import Diagnosis
-from nvdiag.model.finding import Severity
 from nvdiag.model.unknown import Unknown
 
 if TYPE_CHECKING:
-    from nvdiag.report import terminal
+    pass
 
 _NEVER_HIDDEN = frozenset({"check-failed"})
 """What --select leaves in: a chosen check that failed did not judge, and silence would read as health."""
@@ -34,15 +32,6 @@ class Choice:
     areas: dict[str, str]
     hidden: frozenset[str]
     broken: tuple[BrokenPlugin, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What the report is to be like."""
-
-    form: str = "terminal"
-    fail_on: Severity = Severity.ERROR
-    strict: bool = False
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
@@ -85,13 +74,14 @@ def _ids(names: Sequence[str], areas: dict[str, str]) -> frozenset[str]:
         elif name in areas.values():
             found.update(identifier for identifier, area in areas.items() if area == name)
         elif name:
-            _unknown_name(name, [*areas, *areas.values()])
+            unknown_name(name, [*areas, *areas.values()])
     return frozenset(found)
 
 
-def _unknown_name(
+def unknown_name(
     name: str, known: Sequence[str], what: str = "finding or area named", all_of: str = "`nvdiag list` names them all"
 ) -> NoReturn:
+    """Exit 2 with the nearest name that is known, else with where `all_of` them are told."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, sorted(set(known)), n=1)
@@ -163,83 +153,6 @@ def diagnosed(facts: Facts, choice: Choice) -> Diagnosis:
     return replace(
         result, findings=tuple(one if one.caused_by in keys else replace(one, caused_by=None) for one in kept)
     )
-
-
-def rendered(diagnosis: Diagnosis, choice: Choice, wanted: Wanted, *, to_file: bool) -> str:
-    """The report as text."""
-    if wanted.form == "json":
-        from nvdiag.report import as_json
-
-        return as_json.render(diagnosis, choice.areas, wanted.fail_on, wanted.strict)
-    from nvdiag.report import terminal
-
-    return terminal.render(diagnosis, _look(to_file), wanted.fail_on, wanted.strict)
-
-
-def _look(to_file: bool) -> terminal.Look:
-    from nvdiag.report import terminal
-
-    drawn = not to_file and sys.stdout is not None and sys.stdout.isatty()
-    unicode = to_file or (_encoding().startswith("utf") and os.environ.get("LC_ALL") not in ("C", "POSIX"))
-    width = 80
-    if drawn:
-        width = min(os.get_terminal_size(sys.stdout.fileno()).columns or 80, 110)
-    dumb = os.environ.get("TERM") == "dumb"
-    return terminal.Look(width=width, colour=drawn and not os.environ.get("NO_COLOR") and not dumb, unicode=unicode)
-
-
-def deliver(text: str, output: str | None) -> None:
-    """Print a report, or write it to a file in one step: a reader never sees half of it. Exit 2 where that fails."""
-    if output is None:
-        say(text)
-        return
-    try:
-        target = os.path.realpath(output)
-        if os.path.exists(target) and not os.path.isfile(target):  # /dev/stdout, a pipe: written to, never replaced
-            with open(target, "w", encoding="utf-8") as file:
-                file.write(text)
-        else:
-            _replace(target, text)
-    except OSError as error:
-        fail(f"cannot write {output}: {error.strerror or error}")
-
-
-def _replace(target: str, text: str) -> None:
-    import tempfile
-
-    folder, name = os.path.split(target)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def say(text: str) -> None:
-    """Text on stdout. Where its reader went away nothing more is said, and the exit code is a SIGPIPE's."""
-    try:
-        click.echo(text.encode(_encoding(), "replace").decode(_encoding()), nl=False)
-    except BrokenPipeError:
-        streams.forget(1)
-        raise SystemExit(141) from None
-    except OSError as error:
-        streams.forget(1)
-        fail(f"cannot write to standard output: {error.strerror or error}", 4)
-
-
-def _encoding() -> str:
-    """What standard output takes; ASCII where it is closed."""
-    return (getattr(sys.stdout, "encoding", None) or "ascii").lower()
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def snapshot_text(deadline: float | None, source: str | None = None, *, redact: bool = True) -> str:

@@ -17,7 +17,7 @@ from nvdiag.model.diagnosis import Diagnosis, Ranked, Status, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Layer, Remedy, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import Unknown
-from nvdiag.report import timeline
+from nvdiag.report import sentences, timeline
 from nvdiag.report.asks import question
 from nvdiag.report.printable import obeyed_by_nobody, printable
 from nvdiag.report.shown import fact
@@ -207,10 +207,8 @@ def _timeline(history: Sequence[timeline.Line], indent: str, look: Look) -> Iter
 
 def _remedy(remedy: Remedy, indent: str, look: Look) -> Iterator[Text]:
     label = f"{indent}  fix: "
-    marks = [word for word, holds in (("root", remedy.needs_root), ("reboots", remedy.reboots)) if holds]
-    if remedy.risk.value != "safe":
-        marks.append(remedy.risk.value)
-    tail = f" [{', '.join(marks)}]" if marks else ""
+    marks = sentences.marks(remedy)
+    tail = f" [{marks}]" if marks else ""
     first, *more = _wrapped(printable(remedy.summary) + tail, label, look, hang=" " * len(label))
     head = Text(first)
     head.stylize("bold green", len(indent), len(label))
@@ -292,17 +290,11 @@ _NOT_SHOWN = "the text does not show what they look at (--format json names each
 
 
 def _conclusion(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) -> Iterator[Text]:
-    counts = [
-        (severity, sum(1 for one in diagnosis.findings if one.finding.severity is severity)) for severity in Severity
-    ]
-    said = [f"{count} {severity.value}{'s' if count > 1 else ''}" for severity, count in counts if count]
-    passed = sum(1 for one in diagnosis.checks if one.status is Status.PASSED)
-    unknown = sum(1 for one in diagnosis.checks if one.status in (Status.UNKNOWN, Status.FAILED))
     verdict = diagnosis.verdict(fail_on, strict)
-    told = f"{passed} checks passed" + (f", {unknown} could not be judged" if unknown else "")
     style = {Verdict.HEALTHY: "bold green", Verdict.PROBLEMS: "bold red", Verdict.INCONCLUSIVE: "bold magenta"}[verdict]
     words = (
-        f"{verdict.value}: {listed(said) or 'nothing found'}; {told}; exit code {diagnosis.exit_code(fail_on, strict)}"
+        f"{verdict.value}: {sentences.counted(diagnosis)}; {sentences.judged(diagnosis)};"
+        f" exit code {diagnosis.exit_code(fail_on, strict)}"
     )
     for line in _wrapped(words, "", look, hang="  "):
         yield Text(line, style=style)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nvdiag.cli import running
+from nvdiag.cli import delivering, running
 from nvdiag.facts.module_files import ModuleInstallation, RunningKernelModule
 from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.smi_report import SmiReport
@@ -51,7 +51,7 @@ def test_a_healthy_machines_report_is_healthy() -> None:
 def test_the_json_report_has_the_facts_of_a_bug_report() -> None:
     host = reports.host(*reports.HEALTHY)
     choice = running.chosen((), ())
-    text = running.rendered(diagnosed(host), choice, running.Wanted(form="json"), to_file=True)
+    text = delivering.rendered(diagnosed(host), choice, delivering.Wanted(form="json"), to_file=True)
     document = json.loads(text)
     driver = document["facts"]["driver"]
     assert document["source"]["kind"] == "bug-report"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nvdiag.cli import running
+from nvdiag.cli import delivering, running
 from nvdiag.facts import (
     answers,
     boot_entries,
@@ -175,7 +175,7 @@ def test_no_snapshot_makes_a_check_fail(change: tuple[int, dict[str, Any]]) -> N
     diagnosis = running.diagnosed(running.begun(SnapshotHost(machine(*change), "hostile")), choice())
     assert failures(diagnosis) == []
     for form in ("json", "terminal"):
-        report = running.rendered(diagnosis, choice(), running.Wanted(form=form), to_file=True)
+        report = delivering.rendered(diagnosis, choice(), delivering.Wanted(form=form), to_file=True)
         assert report.encode("utf-8")
 
 
@@ -208,7 +208,7 @@ def test_odd_answer_costs_one_fact_and_no_check(place: str) -> None:
     host = SnapshotHost(machine(0, {place: ODD_ANSWERS[place]}), "odd")
     diagnosis = running.diagnosed(running.begun(host), choice())
     assert failures(diagnosis) == []
-    assert running.rendered(diagnosis, choice(), running.Wanted(form="json"), to_file=True)
+    assert delivering.rendered(diagnosis, choice(), delivering.Wanted(form="json"), to_file=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""For monitors that read one line and an exit code of their own: Nagios and its kin, node-problem-detector."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from nvdiag.model.diagnosis import Diagnosis, Status, Verdict
+from nvdiag.model.finding import Severity
+from nvdiag.report import sentences
+from nvdiag.report.printable import obeyed_by_nobody, printable
+
+NAGIOS_STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+"""By exit code (Monitoring Plugins' development guidelines)."""
+NAGIOS_UNKNOWN = 3
+NPD_OK, NPD_PROBLEM, NPD_UNKNOWN = 0, 1, 2
+"""Exit codes of node-problem-detector's custom plug-ins (its docs/custom_plugin_monitor.md)."""
+NPD_BYTES = 80
+"""What node-problem-detector keeps of a message unless it is told otherwise (max_output_length)."""
+
+
+def nagios_code(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> int:
+    """0 to 3; a sure warning below --fail-on is WARNING."""
+    code = diagnosis.exit_code(fail_on, strict)
+    if code == 1:
+        return 2
+    if diagnosis.verdict(fail_on, strict) is Verdict.PROBLEMS:
+        return 1
+    return NAGIOS_UNKNOWN if code else 0
+
+
+def nagios(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> str:
+    """One line with performance data, then a line for each finding. A bar ends the words, so none is among them."""
+    state = NAGIOS_STATES[nagios_code(diagnosis, fail_on, strict)]
+    causes = [ranked.finding for ranked in diagnosis.findings if ranked.caused_by is None]
+    said = f"{causes[0].id}: {causes[0].title}" if causes else sentences.judged(diagnosis)
+    more = f" (+{len(causes) - 1} more)" if len(causes) > 1 else ""
+    lines = [f"{_words(f'NVDIAG {state} - {said}{more}')} | {_performance(diagnosis)}"]
+    lines += [
+        _words(f"{one.finding.severity.value} {one.finding.key}: {one.finding.title}") for one in diagnosis.findings
+    ]
+    return obeyed_by_nobody("\n".join(lines) + "\n")
+
+
+def _words(text: str) -> str:
+    return printable(text).replace("|", "/")
+
+
+def _performance(diagnosis: Diagnosis) -> str:
+    severities = Counter(ranked.finding.severity for ranked in diagnosis.findings)
+    unknown = sum(1 for one in diagnosis.checks if one.status in (Status.UNKNOWN, Status.FAILED))
+    passed = sum(1 for one in diagnosis.checks if one.status is Status.PASSED)
+    return (
+        f"errors={severities[Severity.ERROR]};;;0 warnings={severities[Severity.WARNING]};;;0 unknown={unknown};;;0"
+        f" passed={passed};;;0 time={diagnosis.seconds:.3f}s;;;0"
+    )
+
+
+def npd_code(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> int:
+    """0 well, 1 a problem, 2 unknown."""
+    return {0: NPD_OK, 1: NPD_PROBLEM}.get(diagnosis.exit_code(fail_on, strict), NPD_UNKNOWN)
+
+
+def npd(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> str:
+    """A message of at most 80 bytes that begins with what stands first; then a line for each further finding."""
+    findings = [ranked.finding for ranked in diagnosis.findings]
+    if findings:
+        lines = [_short(f"{findings[0].key}: {findings[0].title}")]
+        lines += [printable(f"{one.key}: {one.title}") for one in findings[1:]]
+    else:
+        lines = [_short(f"{diagnosis.verdict(fail_on, strict).value}: {sentences.judged(diagnosis)}")]
+    return obeyed_by_nobody("\n".join(lines) + "\n")
+
+
+def _short(text: str) -> str:
+    shown = printable(text)
+    while len(shown.encode("utf-8", "replace")) > NPD_BYTES:
+        shown = shown[:-1]
+    return shown
