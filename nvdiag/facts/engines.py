@@ -30,10 +30,15 @@ Seen = tuple[str, Evidence]
 
 def engine_of(host: Host) -> Seen | None:
     """The engine and what shows it; None where no sign of a container is seen."""
-    for look in (_manager, _engines_mounts, _lxcfs):
+    if found := _manager(host):
+        return found
+    root = _root(host)
+    if root is not None and root[1].startswith(_PARTITIONS):
+        return None
+    for look in (_engines_mounts, _lxcfs):
         if found := look(host):
             return found
-    if root_is_a_disk(host):
+    if root is not None and _is_a_disk(*root):
         return None
     for look in (_snap, _kubernetes, _recording, _files, _first_process):
         if found := look(host):
@@ -104,19 +109,17 @@ def _kind_of_lxc(host: Host) -> str:
     return "lxc"
 
 
-def root_is_a_disk(host: Host) -> bool:
+_PARTITIONS = ("/dev/nvme", "/dev/sd", "/dev/vd", "/dev/xvd", "/dev/hd", "/dev/mmcblk")
+"""Of these an engine makes no container's root; of a logical volume or a loop device LXC's storage does."""
+
+
+def _is_a_disk(kind: str, source: str) -> bool:
     """True where / is the whole file system of a block device, as on a machine of its own.
 
     Storage drivers that give a container a device or a subvolume show another root or a device-mapper name; a confined
     snap has its base's squashfs for a root.
     """
-    found = _root(host)
-    return (
-        found is not None
-        and found[1].startswith("/dev/")
-        and "docker" not in found[1]
-        and found[0] not in ("overlay", "squashfs")
-    )
+    return source.startswith("/dev/") and "docker" not in source and kind not in ("overlay", "squashfs")
 
 
 def _root(host: Host) -> tuple[str, str] | None:
