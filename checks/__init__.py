@@ -8,8 +8,8 @@ MODULES = (
     "smi_header", "driver_words", "cuda_libraries", "cudnn_wheels", "container", "container_mismatch",
     "container_start", "container_inside", "container_devices", "container_needs", "container_engines",
     "driver_container", "cdi", "cdi_specifications", "wsl", "wsl_setup", "jetson", "jetson_stack", "cuda",
-    "cuda_errors", "build_tools", "architectures", "host_compiler", "frameworks", "python_environment", "python_fit",
-    "installed_frameworks", "loader_picture", "device_code", "llama", "environment", "visible_devices", "overrides",
-    "processes", "nccl", "earlier_boots", "engine",
+    "cuda_errors", "ptx", "build_tools", "architectures", "host_compiler", "frameworks", "python_environment",
+    "python_fit", "installed_frameworks", "loader_picture", "device_code", "llama", "environment", "visible_devices",
+    "overrides", "processes", "nccl", "earlier_boots", "engine",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

@@ -137,11 +137,8 @@ def newer_driver(needed: CudaVersion | None, limits: DriverLimits | Unknown) -> 
             prediction="see first that the newer branch still supports every GPU in the machine",
         )
     lowest = row.lowest.branch if isinstance(row.lowest, DriverRelease) else row.lowest
-    ended = _ended_before(lowest, limits)
-    if ended:
-        return Remedy(
-            summary=f"no newer driver helps: {ended}, and CUDA {needed.short} needs branch {lowest} or newer",
-        )
+    if ended := _ended_before(needed, lowest, limits):
+        return Remedy(summary=f"no newer driver helps: {ended}")
     own = f"driver {row.driver}" if row.driver else f"branch {row.branch}"
     return Remedy(
         summary=f"or update the driver: CUDA {needed.major}.x runs {_from(needed)}, and all of CUDA {needed.short} from"
@@ -170,16 +167,19 @@ def _toolkit(needed: CudaVersion | None) -> tuple[ToolkitRow | None, str]:
         return None, str(why)
 
 
-def _ended_before(branch: int, limits: DriverLimits | Unknown) -> str:
-    """Which GPU's last driver branch is older than this one, in words; empty where none is known to be."""
+def _ended_before(needed: CudaVersion, branch: int, limits: DriverLimits | Unknown) -> str:
+    """Which GPU has neither a driver of this branch nor code by this CUDA, in words; empty where none is known to."""
     from nvdiag.knowledge.compute_capabilities import compute
 
     for gpu in limits.gpus if isinstance(limits, DriverLimits) else ():
-        rows = [compute(one) for one in gpu.capabilities]
-        last = {row.last_driver if row else None for row in rows}
-        number = next(iter(last)) if len(last) == 1 else None
-        if number is not None and number < branch and rows[0] is not None:
-            return f"branch {number} is the last for {gpu.gpu} ({rows[0].name})"
+        row = compute(gpu.capabilities[0]) if len(gpu.capabilities) == 1 else None
+        if row is not None and row.last_driver is not None and row.last_driver < branch:
+            return (
+                f"branch {row.last_driver} is the last for {gpu.gpu} ({row.name}), and CUDA {needed.short} needs branch"
+                f" {branch} or newer"
+            )
+        if row is not None and row.last is not None and row.last < needed.short:
+            return f"CUDA {row.last} is the last that makes code for {gpu.gpu} ({row.name}), not CUDA {needed.short}"
     return ""
 
 

@@ -11,7 +11,6 @@ from nvdiag.facts.architectures import GpuCapability
 from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.python_packages import TorchBuild
-from nvdiag.facts.toolkits import Toolkits
 from nvdiag.knowledge.compute_capabilities import ComputeRow, compute
 from nvdiag.model.finding import Confidence, Finding, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -33,7 +32,8 @@ def no_program_asks_for_a_newer_driver(
     """No program says that the driver is too old for its CUDA."""
     said = _said.about(messages, "driver-too-old-for-cuda")
     images = messages.named("banner-driver-too-old")  # NVIDIA's images try cuda-compat first, and print why it failed
-    limits, needed = _limits(said, limits), _needed(said, torch)
+    limits = _limits(said, limits)
+    needed = _needed(said, limits, torch)
     yield _said.finding(
         said,
         "driver-too-old-for-cuda",
@@ -59,14 +59,16 @@ def _limits(said: Sequence[Said], limits: DriverLimits | Unknown) -> DriverLimit
     return replace(limits, cuda=supported, release=None)
 
 
-def _needed(said: Sequence[Said], torch: TorchBuild | Unknown) -> CudaVersion | None:
-    """The CUDA version that the program brings: by the message, else PyTorch's where it speaks or nothing else does."""
+def _needed(said: Sequence[Said], limits: DriverLimits | Unknown, torch: TorchBuild | Unknown) -> CudaVersion | None:
+    """The CUDA version that the program brings: by the message, else PyTorch's where the driver does not support it."""
     for one in said:
         if one.message.name in ("cli-requirement-cuda", "julia-driver-too-old"):
             return CudaVersion.or_none(one.groups.get("wanted") or one.groups.get("needed"))
         if one.message.name == "banner-driver-too-old":
             return _cuda_of(DriverRelease.or_none(one.groups.get("wanted")))
-    return torch.cuda if isinstance(torch, TorchBuild) else None
+    built = torch.cuda if isinstance(torch, TorchBuild) else None
+    runs = built is not None and isinstance(limits, DriverLimits) and built.major <= limits.cuda.major
+    return None if runs else built
 
 
 def _cuda_of(release: DriverRelease | None) -> CudaVersion | None:
@@ -115,78 +117,6 @@ def _for_an_old_driver(
         *_cuda_ways.forward_compatible(needed, limits),
         _cuda_ways.newer_driver(needed, limits),
     )
-
-
-@check("ptx-newer-than-driver", area="cuda")
-def no_ptx_is_newer_than_its_compiler(
-    messages: Messages, limits: DriverLimits | Unknown, torch: TorchBuild | Unknown, toolkits: Toolkits | Unknown
-) -> Iterator[Finding]:
-    """No program's PTX is refused as newer than the driver's (or ptxas') compiler."""
-    said = _said.about(messages, "ptx-newer-than-driver")
-    needed = _maker(limits, torch, toolkits)
-    limit = f"CUDA {limits.cuda}" if isinstance(limits, DriverLimits) else "the driver's CUDA version"
-    yield _said.finding(
-        said,
-        "ptx-newer-than-driver",
-        detail="Device code in the form of PTX is compiled by the driver when the program starts. A driver reads PTX of"
-        " its own CUDA version and older, also where it runs newer programs of the same CUDA major.",
-        remedies=(
-            Remedy(
-                summary="compare the driver's CUDA version with the toolkit that made the PTX",
-                commands=("nvidia-smi | grep 'CUDA Version'", "nvcc --version"),
-            ),
-            *(_full_builds(limits, torch) if isinstance(torch, TorchBuild) else ()),
-            Remedy(
-                summary=f"use a toolkit or a build of at most {limit}, or build binary code for the GPU"
-                f" ({_gencode(limits)}), which the driver need not compile",
-                prediction="neither needs root nor a new driver",
-            ),
-            Remedy(
-                summary="update the driver to the branch of the toolkit's CUDA version"
-                + (f": {_driver_of(needed)}" if needed else ""),
-                needs_root=True,
-                reboots=True,
-            ),
-        ),
-        layers=(Layer.CUDA_DRIVER, Layer.TOOLKITS),
-        beside=_cuda_ways.of_tables(None, limits),
-    )
-
-
-def _maker(
-    limits: DriverLimits | Unknown, torch: TorchBuild | Unknown, toolkits: Toolkits | Unknown
-) -> CudaVersion | None:
-    """The CUDA version that made the PTX, as far as can be told: PyTorch's or nvcc's, if newer than the driver's."""
-    made = torch.cuda if isinstance(torch, TorchBuild) else None
-    if isinstance(toolkits, Toolkits):
-        made = made or next((one.version for one in toolkits.found if one.chosen_by and one.version), None)
-    newer = made is not None and (isinstance(limits, Unknown) or made.short > limits.cuda)
-    return made.short if made is not None and newer else None
-
-
-def _full_builds(limits: DriverLimits | Unknown, torch: TorchBuild | Unknown) -> Iterator[Remedy]:
-    """Of PyTorch's builds those whose PTX the driver reads: of its own CUDA version or older."""
-    return (one for one in _cuda_ways.pytorch_builds(limits, torch) if "in full" in one.summary)
-
-
-def _gencode(limits: DriverLimits | Unknown) -> str:
-    """nvcc's option for binary code of the first GPU, where its capability is known."""
-    known = limits.gpus[0].capabilities if isinstance(limits, DriverLimits) and limits.gpus else ()
-    number = known[0].replace(".", "") if len(known) == 1 else "XY"
-    listed = f"; TORCH_CUDA_ARCH_LIST={known[0]} without +PTX" if number != "XY" else ""
-    return f"-gencode arch=compute_{number},code=sm_{number}{listed}"
-
-
-def _driver_of(cuda: CudaVersion) -> str:
-    from nvdiag.knowledge.cuda import toolkit
-
-    try:
-        row = toolkit(cuda)
-    except Unknown as why:
-        return str(why)
-    if row is None:
-        return f"that of CUDA {cuda}"
-    return f"{row.driver or f'branch {row.branch}'} or newer for CUDA {cuda} ({row.source[0]})"
 
 
 _WORKS_ANYWAY = frozenset({"torch-capability-list", "tf-kernels-not-built"})

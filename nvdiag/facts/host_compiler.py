@@ -16,6 +16,9 @@ from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 _DEFAULT = "gcc"
 """What nvcc takes on Linux where nothing names another: the gcc on PATH (NVIDIA CUDA Compiler Driver, -ccbin)."""
 
+_OF_BUILDS = ("CC", "CXX")
+"""PyTorch's extensions hand CC on as nvcc's -ccbin (torch/utils/cpp_extension.py); other builds do not."""
+
 _FLAGS = ("NVCC_APPEND_FLAGS", "NVCC_PREPEND_FLAGS")
 _PICKS_ITSELF = "/usr/lib/nvidia-cuda-toolkit"
 """Debian's nvcc is a script that looks for a compiler that it takes."""
@@ -57,6 +60,8 @@ class HostCompiler:
             program = _DEFAULT
             if toolkit.root == _PICKS_ITSELF:
                 raise NotApplicable("Debian's nvcc looks for a compiler that it takes")
+            if any(reading.variable(host, name) for name in _OF_BUILDS):
+                raise NotApplicable("CC or CXX names a compiler, and it is for each build to pass it on to nvcc")
         kind, version, told, source = _version(host, program)
         limit, limit_source = _limit(host, toolkit, kind)
         return cls(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 ALLOWED_NAMES = frozenset(
     {
+        "CC",
         "CMAKE_CUDA_ARCHITECTURES",
         "CONDA_PREFIX",
         "CUDAARCHS",
         "CUDAHOSTCXX",
+        "CXX",
         "HOME",
         "KUBERNETES_SERVICE_HOST",
         "LD_LIBRARY_PATH",

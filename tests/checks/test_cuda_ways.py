@@ -72,6 +72,23 @@ def test_no_driver_is_advised_that_does_not_know_the_gpu() -> None:
     assert any(f"{INDEX}/cu118" in command for command in commands(finding))
 
 
+def test_no_driver_is_advised_for_a_cuda_that_makes_no_code_for_the_gpu() -> None:
+    finding = too_old(said("12040", "550.54.15", "NVIDIA GeForce GTX 1080", "torch    2.9.1+cu130"))
+    assert "no newer driver helps: CUDA 12.9 is the last that makes code for NVIDIA GeForce GTX 1080" in words(finding)
+    assert any(f"'torch==2.9.*' --index-url {INDEX}/cu126" in command for command in commands(finding))
+
+
+def test_a_pytorch_that_the_driver_runs_says_nothing_of_what_another_program_needs() -> None:
+    text = (
+        "$ ./app\nCUDA driver version is insufficient for CUDA runtime version\n"
+        "$ nvidia-smi\n| NVIDIA-SMI 550.54.15   Driver Version: 550.54.15   CUDA Version: 12.4     |\n"
+        "$ pip list\ntorch    2.5.1+cu121\n"
+    )
+    finding = too_old(text)
+    assert not any(one.source.startswith("nvdiag's table of toolkits") for one in finding.evidence)
+    assert "to the branch of the CUDA version that the program brings" in words(finding)
+
+
 def test_a_cuda_newer_than_the_tables_is_said_to_be_so() -> None:
     finding = too_old(said("12020", "535.161.07", "NVIDIA A100-SXM4-40GB", "torch    2.9.1+cu199"))
     assert "CUDA 19.9 is newer than nvdiag's table" in words(finding)
@@ -101,6 +118,15 @@ def test_ptx_that_is_too_new_gets_the_gpus_own_binary_code_and_the_toolkits_driv
     assert "-gencode arch=compute_89,code=sm_89; TORCH_CUDA_ARCH_LIST=8.9 without +PTX" in words(finding)
     assert "570.26 or newer for CUDA 12.8" in words(finding)
     assert any(one.excerpt == "CUDA up to 12.4" for one in finding.evidence)
+
+
+def test_versions_of_ptx_are_told_as_cuda_versions() -> None:
+    text = "ptxas application ptx input, line 9; fatal   : Unsupported .version 8.7; current version is '8.2'\n"
+    finding = first(pasted(text))
+    assert finding.title == "the PTX is of CUDA 12.8, and what compiles it here is of CUDA 12.2"
+    assert "570.26 or newer for CUDA 12.8" in words(finding)
+    newer = first(pasted(text.replace("8.7", "9.9")))
+    assert newer.title == "PTX of version 9.9 met a compiler that knows PTX up to 8.2"
 
 
 def toolkits(*versions: str) -> Tree:

@@ -92,6 +92,10 @@ def test_a_compiler_that_nvcc_takes_is_well() -> None:
     assert ids(build(gcc="gcc-13", CUDA_HOME="/usr/local/cuda-12.4", CUDAHOSTCXX="gcc-13")) == []
 
 
+def test_a_build_that_has_a_compiler_of_its_own_is_left_alone() -> None:
+    assert ids(build(CUDA_HOME="/usr/local/cuda-12.4", CC="gcc-13", CXX="g++-13")) == []
+
+
 def test_nvcc_told_to_take_any_compiler_is_left_alone() -> None:
     assert ids(build(CUDAHOSTCXX="gcc-14", NVCC_APPEND_FLAGS="--allow-unsupported-compiler")) == []
 
