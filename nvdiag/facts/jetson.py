@@ -71,14 +71,14 @@ class JetsonStack:
                 if one.name in PARTS and one.installed and (release := release_of(one.version))
             ),
             kernel=next((_kernel(one.version) for one in packages if one.name == "nvidia-l4t-kernel"), None),
-            desktop=tuple(one.name for one in packages if one.installed and _DESKTOP.fullmatch(one.name)),
+            desktop=tuple(one.name for one in packages if one.installed and re.fullmatch(_DESKTOP, one.name)),
             folders=tuple(one for one in FOLDERS if _has_libcuda(host, one)),
             nvmap=_is_there(host, NVMAP),
             unmounted=() if surroundings.container else tuple(_unmounted(host)),
         )
 
 
-_DESKTOP = re.compile(
+_DESKTOP = (
     r"nvidia-(?:driver|dkms|kernel-(?:common|source|open)|headless|compute-utils|utils)(?:-.*)?|cuda-drivers(?:-.*)?"
     r"|libnvidia-compute-.*|libcuda1"
 )

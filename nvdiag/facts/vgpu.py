@@ -72,14 +72,15 @@ class VirtualGpus:
         if not seen and not hosting and not licences:
             raise NotApplicable("no GPU here is a virtual one, and this is no host of virtual GPUs")
         licensed = any(licence.licensed for licence in licences) if licences else None
-        looked = not surroundings.container and licensed is False
+        gridd = None if surroundings.container or surroundings.driver_root else _is_there(host, GRIDD)
+        looked = licensed is False and not surroundings.container and gridd is not False
         evidence = seen.values() if seen or not hosting else (Evidence(source=HOST_MODULE, excerpt="is there"),)
         return cls(
             guests=tuple(seen),
             passed_through=not seen and bool(licences),
             hosting=hosting,
             evidence=tuple(evidence),
-            gridd=None if surroundings.container or surroundings.driver_root else _is_there(host, GRIDD),
+            gridd=gridd,
             licensed=licensed,
             product=next((licence.product for licence in licences if licence.product), ""),
             unit=_unit(host, MANAGER_UNIT if hosting else GRIDD_UNIT) if hosting or looked else _NOT_ASKED,

@@ -24,6 +24,9 @@ CONFIGURATION = "/etc/wsl.conf"
 LIBRARIES = ("libcuda.so.1", "libnvidia-ml.so.1")
 """What NVIDIA's Windows driver puts into FOLDER, among much else; Windows' own are libd3d12.so and libdxcore.so."""
 
+SETTINGS = ("gpu.enabled", "automount.ldconfig")
+"""What of /etc/wsl.conf decides whether Linux gets the driver; both are true by default."""
+
 _ADAPTER = ("0x1414", "0x008e")
 """Vendor and device of a GPU that Windows offers (PCI_VENDOR_ID_MICROSOFT, PCI_DEVICE_ID_VIRTUAL_RENDER)."""
 
@@ -33,11 +36,10 @@ class WslSetup:
     """WSL's side of the driver. NotApplicable elsewhere, and in a container, which gets what its engine gives it.
 
     `generation` is 1 or 2. `dxg` says whether the device is there through which libraries reach Windows' driver.
-    `libraries` are the names in FOLDER, None where there is no such folder. `adapters` counts the GPUs that
-    Windows offers and `stored` names the folders of NVIDIA drivers in Windows' driver store: both are looked at only
-    where something is missing, and None otherwise. `settings` are those of /etc/wsl.conf, as "section.key" in small
-    letters; `loader_file` is the text by which WSL tells the loader of FOLDER, None where
-    there is none.
+    `libraries` are the names in FOLDER, None where there is no such folder. `loader_file` is the text by which WSL
+    tells the loader of it, None where there is none. What is looked at only where something is missing: `adapters`
+    counts the GPUs that Windows offers, `stored` names the folders of NVIDIA drivers in Windows' driver store, both
+    None otherwise; `settings` are those of /etc/wsl.conf that matter here, by "section.key".
     """
 
     generation: int
@@ -56,14 +58,16 @@ class WslSetup:
             raise NotApplicable("in a container under WSL the engine brings the libraries: the container's checks look")
         dxg, names = _dxg(host), _names(host)
         whole = dxg is True and isinstance(names, tuple) and set(LIBRARIES) <= set(names)
+        told = _loader_file(host)
+        well = whole and isinstance(told, str) and FOLDER in told
         return cls(
             generation=_generation(host),
             dxg=dxg,
             libraries=names,
             adapters=None if whole else _adapters(host),
             stored=None if whole else _stored(host),
-            settings=parse_settings(reading.text(host, CONFIGURATION) or ""),
-            loader_file=_loader_file(host),
+            settings={} if well else parse_settings(reading.text(host, CONFIGURATION) or ""),
+            loader_file=told,
         )
 
     @property
@@ -73,12 +77,12 @@ class WslSetup:
         return tuple(one for one in LIBRARIES if one in names)
 
     def switched_off(self, setting: str) -> bool:
-        """Whether a setting of /etc/wsl.conf is false; all that nvdiag asks of are true by default."""
+        """Whether one of SETTINGS is false."""
         return self.settings.get(setting, "true") in ("false", "0")
 
 
 def parse_settings(text: str) -> dict[str, str]:
-    """wsl.conf: `[section]` and `key = value`, whose case does not matter; `#` begins a comment."""
+    """Those of SETTINGS in wsl.conf: `[section]` and `key = value`, in any case; `#` begins a comment."""
     found: dict[str, str] = {}
     section = ""
     for raw in text.splitlines():
@@ -87,7 +91,8 @@ def parse_settings(text: str) -> dict[str, str]:
             section = line[1:-1].strip()
         elif "=" in line:
             key, _, value = line.partition("=")
-            found[f"{section}.{key.strip()}"] = value.strip().strip('"')
+            if (name := f"{section}.{key.strip()}") in SETTINGS:
+                found[name] = value.strip().strip('"')
     return found
 
 

@@ -82,6 +82,15 @@ def test_a_licence_for_a_whole_gpu_is_missed_only_where_it_was_asked_for() -> No
     assert any("FeatureType=2" in one.excerpt for one in found[0].finding.evidence)
 
 
+def test_a_whole_gpu_with_the_usual_driver_is_not_asked_for_a_licence_service() -> None:
+    machine = vgpu.passed_through().but(
+        probes={"nvml": vgpu.nvml(mode=1, name="Tesla T4", licensed=False)},
+    )
+    host = machine.host()
+    assert ids(host) == []
+    assert not [question for question in host.asked if "gridd.service" in question or "ClientConfigToken" in question]
+
+
 def test_no_licence_servers_name_is_recorded() -> None:
     machine = vgpu.guest(licensed=False).but(
         files={"/etc/nvidia/gridd.conf": "ServerAddress=licence.example.com\nFeatureType=1\n"}

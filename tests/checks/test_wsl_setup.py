@@ -130,8 +130,9 @@ def test_a_paste_without_the_device_is_told_so() -> None:
 
 def test_settings_are_read_as_wsl_reads_them() -> None:
     text = '# of WSL\n[GPU]\nEnabled = False # off\n[automount]\nldconfig=false\noptions = "metadata"\n=\n'
-    assert parse_settings(text) == {
-        "gpu.enabled": "false",
-        "automount.ldconfig": "false",
-        "automount.options": "metadata",
-    } | {"automount.": ""}
+    assert parse_settings(text) == {"gpu.enabled": "false", "automount.ldconfig": "false"}
+
+
+def test_what_wsl_runs_at_boot_is_not_even_read_where_all_is_well() -> None:
+    machine = wsl.wsl2(configuration="[boot]\ncommand=mount //server -o password=swordfish\n[user]\ndefault=alice\n")
+    assert "swordfish" not in str(machine.snapshot().document)

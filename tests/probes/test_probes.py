@@ -29,7 +29,8 @@ def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if shutil.which("cc") is None:
         pytest.skip("rig missing: cc is missing")
     folder = tmp_path_factory.mktemp("driver")
-    machine = rig.healthy(folder, 2, ["1.handle=15", f"0.process={os.getpid()} 536870912", "0.mig=0"])
+    virtual = ["0.virtualization=2", "0.licensed=0", "0.product=NVIDIA Virtual Compute Server"]
+    machine = rig.healthy(folder, 2, ["1.handle=15", f"0.process={os.getpid()} 536870912", "0.mig=0", *virtual])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NVRIG_GPUS", machine.env["NVRIG_GPUS"])
         patch.setenv("CUDA_MPS_PIPE_DIRECTORY", "")
@@ -48,6 +49,42 @@ def test_nvml_answers_everything_of_a_gpu_and_names_the_one_that_is_lost(fake_dr
     assert well.processes is not None
     assert [(one.pid, one.memory) for one in well.processes] == [(os.getpid(), 536870912)]
     assert lost.handle_error == 15
+
+
+def test_a_virtual_gpu_is_asked_for_its_licence(fake_driver: None, said: Said) -> None:
+    document = nvml.run([], lambda stage, known: said.append((stage, dict(known))))
+    virtual = parse_nvml(document).devices[0]
+    assert virtual.virtualization == 2
+    assert virtual.licences == (("NVIDIA Virtual Compute Server", False),)
+
+
+class HostBinding:
+    """The binding on a host of virtual GPUs, as far as it is asked there."""
+
+    NVML_GPU_VIRTUALIZATION_MODE_PASSTHROUGH, NVML_GPU_VIRTUALIZATION_MODE_VGPU = 1, 2
+    NVML_GPU_VIRTUALIZATION_MODE_HOST_VGPU = 3
+    NVMLError = type("NVMLError", (Exception,), {"value": 3})
+
+    def nvmlDeviceGetActiveVgpus(self, handle: object) -> list[int]:
+        return [7, 8]
+
+    def nvmlVgpuInstanceGetVmDriverVersion(self, instance: int) -> bytes:
+        return {7: b"535.183.06", 8: b"Not Available"}[instance]
+
+
+def test_a_host_of_virtual_gpus_is_asked_for_its_guests_drivers() -> None:
+    asking = nvml._Asking(HostBinding(), lambda call: None)
+    asking.values["virtualization"] = 3
+    nvml._virtualised(asking, object())
+    answer = parse_nvml({"init": 0, "count": 1, "devices": [{"index": 0, "handle": 0, **asking.values}]})
+    assert [str(one) for one in answer.devices[0].guest_drivers] == ["535.183.06"]
+
+
+def test_a_gpu_of_ones_own_is_asked_for_no_licence() -> None:
+    asking = nvml._Asking(HostBinding(), lambda call: None)
+    asking.values["virtualization"] = 0
+    nvml._virtualised(asking, object())
+    assert asking.values == {"virtualization": 0}
 
 
 def test_nvml_says_what_it_is_about_to_call_before_it_calls(fake_driver: None, said: Said) -> None:

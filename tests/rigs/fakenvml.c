@@ -19,6 +19,10 @@ struct memory_v2 { unsigned version; unsigned long long total, reserved, unused,
 struct utilisation { unsigned gpu, memory; };
 struct process { unsigned pid; unsigned long long memory; unsigned gpu_instance, compute_instance; };
 
+struct expiry { unsigned year; unsigned short month, day, hour, minute, second; unsigned char status; };
+struct feature { int code; unsigned licensed; char info[128], product[128]; unsigned enabled; struct expiry expiry; };
+struct features { int supported; unsigned count; struct feature feature[3]; };
+
 static struct gpu gpus[MOST_GPUS];
 static int initialised;
 
@@ -207,6 +211,7 @@ NUMBER(nvmlDeviceGetCurrPcieLinkWidth, "pcie_width")
 NUMBER(nvmlDeviceGetMaxPcieLinkWidth, "pcie_width_most")
 NUMBER(nvmlDeviceGetPcieReplayCounter, "pcie_replays")
 NUMBER(nvmlDeviceGetRetiredPagesPendingStatus, "retired_pending")
+NUMBER(nvmlDeviceGetVirtualizationMode, "virtualization")
 
 #define PAIR(NAME, KEY)                                                                                       \
     int NAME(struct gpu *gpu, unsigned *now, unsigned *pending)                                               \
@@ -227,6 +232,17 @@ PAIR(nvmlDeviceGetMigMode, "mig")
     }
 REASONS(nvmlDeviceGetCurrentClocksThrottleReasons)
 REASONS(nvmlDeviceGetCurrentClocksEventReasons)
+
+/* One feature, which `licensed` (0 or 1) and `product` describe; without `licensed` there is nothing to license. */
+int nvmlDeviceGetGridLicensableFeatures_v4(struct gpu *gpu, struct features *to)
+{
+    TRY(enter_gpu(__func__, gpu));
+    const char *said = of_gpu(gpu, "licensed");
+    char state = said ? *said : 0;
+    *to = (struct features){.supported = state != 0, .count = state != 0};
+    to->feature[0].licensed = to->feature[0].enabled = state == '1';
+    return state ? text_to(of_gpu(gpu, "product"), to->feature[0].product, sizeof to->feature[0].product) : OK;
+}
 
 int nvmlDeviceGetIndex(struct gpu *gpu, unsigned *to)
 {
