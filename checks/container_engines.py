@@ -141,13 +141,16 @@ def an_engine_uses_the_toolkit(
     """Where the NVIDIA Container Toolkit is installed, some engine is set up to give containers GPUs by it."""
     described = _described(specifications)
     nodes = [one for one in engines.engines if one.name in ("containerd", "k3s", "rke2", "cri-o")]
-    if engines.plugin and nodes and not any(_can(one, toolkit, described=described) for one in nodes):
+    by_docker = any(one.default in one.nvidia for one in engines.engines if one.name == "docker")
+    if engines.plugin and nodes and not by_docker and not any(_can(one, toolkit, described=described) for one in nodes):
         yield _unused(nodes[0], "the device plug-in of Kubernetes offers GPUs here", engines.plugin, driver)
         return
     if isinstance(toolkit, Unknown):
         raise toolkit
     if any(_can(one, toolkit, described=described) for one in engines.engines):
         return
+    if engines.others:
+        raise NotApplicable(f"{listed(engines.others)} may be what the toolkit is installed for")
     program = next(iter(toolkit.programs.values()))
     yield _unused(engines.engines[0], "the NVIDIA Container Toolkit is installed", program, driver)
 
@@ -208,7 +211,7 @@ def the_toolkits_settings_fit_this_host(toolkit: ContainerToolkit) -> Iterator[F
             explains=_EXPLAINS,
         )
     gone = {key: path for key, path in toolkit.gone.items() if not _made_good(key, path, toolkit)}
-    if not gone:
+    if not gone or toolkit.mode == "cdi":  # these settings are of the mode legacy, which auto mostly comes to
         return
     yield Finding(
         id=_ID,

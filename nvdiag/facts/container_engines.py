@@ -20,6 +20,9 @@ PLUGIN_SOCKET = "/var/lib/kubelet/device-plugins/nvidia-gpu.sock"
 UNREAD_DROP_INS = "/etc/crio/conf.d"
 """Where toolkits from 1.18.0 on wrote CRI-O's drop-in file, and where CRI-O does not look (toolkit, PR 1829)."""
 
+OTHER_USERS = ("enroot", "apptainer", "singularity", "lxd", "lxc", "incus")
+"""Programs that run containers and call nvidia-container-cli of the toolkit without any settings of their own."""
+
 _KUBELETS = ("/var/lib/kubelet/config.yaml", "/usr/bin/kubelet")
 _SNAP_DOCKER = "/var/snap/docker/current/config/daemon.json"
 _DOCKER_UNIT = "/etc/systemd/system/docker.service.d"
@@ -29,11 +32,14 @@ _RANCHER = "/var/lib/rancher/{}/agent/etc/containerd/config.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerEngines:
-    """All of them; NotApplicable without any. `plugin` is the socket of NVIDIA's device plug-in, where it is there."""
+    """All of them; NotApplicable without any. `plugin` is the socket of NVIDIA's device plug-in, where it is there.
+
+    `others` are those of OTHER_USERS that are installed beside them.
+    """
 
     engines: tuple[Engine, ...]
-    kubelet: bool = False
     plugin: str = ""
+    others: tuple[str, ...] = ()
 
     @classmethod
     def collect(cls, host: Host, surroundings: Surroundings) -> ContainerEngines:
@@ -45,8 +51,10 @@ class ContainerEngines:
             raise NotApplicable("no container engine is installed")
         return cls(
             engines=engines,
-            kubelet=kubelet or any(one.name in ("k3s", "rke2") for one in engines),
             plugin=PLUGIN_SOCKET if reading.is_there(host, PLUGIN_SOCKET) else "",
+            others=tuple(
+                name for name in OTHER_USERS if _installed(host, name) or reading.is_there(host, f"/snap/bin/{name}")
+            ),
         )
 
 

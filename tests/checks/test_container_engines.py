@@ -168,6 +168,11 @@ def test_podman_without_the_toolkit_is_no_problem() -> None:
     assert ids(podman_cdi().without("/etc/cdi", "/usr/bin/nvidia-c", "/etc/nvidia-container")) == []
 
 
+@pytest.mark.parametrize("path", ["/usr/bin/enroot", "/usr/local/bin/apptainer", "/snap/bin/lxd"])
+def test_a_toolkit_that_another_program_may_use_is_no_problem(path: str) -> None:
+    assert ids(podman_cdi().without("/etc/cdi").but(files={path: ""})) == []
+
+
 # Kubernetes
 
 
@@ -198,6 +203,13 @@ def test_a_kubelet_beside_docker_does_not_make_its_containerd_the_nodes() -> Non
     machine = machines.joined(host(), toolkit(), docker_engine(daemon_json()))
     machine = machine.but(files={"/usr/bin/kubelet": "", "/var/lib/kubelet/device-plugins/nvidia-gpu.sock": ""})
     assert ids(machine) == []
+
+
+def test_a_node_whose_pods_docker_starts_is_well() -> None:
+    machine = machines.joined(
+        kubernetes_node("version = 2\n"), docker_engine(daemon_json(**{"default-runtime": "nvidia"}))
+    )
+    assert ids(machine.but(files={"/etc/containerd/config.toml": "version = 2\n"})) == []
 
 
 def diagnosing_asked(machine: Tree) -> list[str]:
@@ -261,6 +273,12 @@ def test_a_driver_root_that_the_operator_left_behind_is_found() -> None:
     settings = CONFIG_TOML.replace('#root = "/run/nvidia/driver"', 'root = "/run/nvidia/driver"')
     finding = only(docker_legacy().but(files={CONFIG: settings}))
     assert "/run/nvidia/driver, which is not there" in finding.title
+
+
+def test_they_do_not_matter_where_the_toolkit_works_by_cdi() -> None:
+    settings = CONFIG_TOML.replace('#root = "/run/nvidia/driver"', 'root = "/run/nvidia/driver"')
+    settings = settings.replace('mode = "auto"', 'mode = "cdi"')
+    assert ids(docker_legacy().but(files={CONFIG: settings})) == []
 
 
 def test_settings_that_the_toolkit_cannot_read_are_found() -> None:
