@@ -76,6 +76,14 @@ def dpkg() -> None:
 
 
 @pytest.fixture
+def podman(namespace: None) -> Path:
+    """The folder of Podman's packages: a container engine of its own, beside whatever this machine has."""
+    folder = rig.CACHE / "podman"
+    _need(None if (folder / "release").exists() else "Podman is not fetched: python tests/rigs/fetch.py")
+    return folder / "tree"
+
+
+@pytest.fixture
 def fake_gpus(namespace: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., rig.Machine]:
     """R3: a machine with our own libraries; more lines of their file are given by the test."""
 

@@ -1,7 +1,8 @@
-"""Fetches what rig R1 runs on: NVIDIA's real user-space libraries from Debian's non-free packages.
+"""Fetches what the rigs run on: NVIDIA's real user-space libraries from Debian's non-free packages, and Podman.
 
-They may not be redistributed with this project, so they go to an ignored cache folder. The address and the signing key
-come from this machine's own apt sources, whose configuration stays as it is: lists and packages have a private root.
+The libraries may not be redistributed with this project, so all goes to an ignored cache folder. The address and the
+signing key come from this machine's own apt sources, whose configuration stays as it is: lists and packages have a
+private root.
 
     python tests/rigs/fetch.py [--into DIR]
 """
@@ -21,6 +22,12 @@ CACHE = Path(__file__).resolve().parents[2] / ".cache" / "rigs"
 SUITES = {"535": "bookworm", "550": "trixie"}
 """Driver branch and the Debian suite whose libnvidia-ml1 is of it."""
 
+ENGINE = ("podman", "conmon", "runc", "golang-github-containers-common", "libsubid4", "libgpgme11", "libassuan0",
+          "libseccomp2", "libdevmapper1.02.1", "libbtrfs0")  # fmt: skip
+"""A container engine that reads CDI specifications, with what it runs and what of its libraries may be missing."""
+
+ENGINES_SUITE = "bookworm"
+
 PACKAGES = ("libnvidia-ml1", "libcuda1", "nvidia-smi", "libnvidia-ptxjitcompiler1")
 
 
@@ -35,6 +42,7 @@ def main() -> int:
     try:
         for branch, suite in SUITES.items():
             print(f"{branch}: {fetch(branch, suite, into)}")
+        print(f"podman: {fetch_engine(into)}")
     except (Impossible, OSError, subprocess.TimeoutExpired) as why:
         print(f"the rigs' libraries cannot be fetched: {why}", file=sys.stderr)
         return 1
@@ -46,32 +54,53 @@ def fetch(branch: str, suite: str, into: Path) -> str:
     done = into / branch / "release"
     if done.exists():
         return done.read_text(encoding="ascii").strip()
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        raise Impossible("this is no Debian-like machine (no apt-get)")
-    if platform.machine() != "x86_64":
-        raise Impossible(f"only x86_64 libraries are known here, this is {platform.machine()}")
-    apt = into / "apt" / suite
-    options = _private_apt(apt, suite)
-    _run(["apt-get", *options, "-q", "update"], apt)
-    _run(["apt-get", *options, "-q", "download", *PACKAGES], apt)
     work = into / f"{branch}.new"
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "tree").mkdir(parents=True)
-    for package in sorted(apt.glob("*.deb")):
-        _run(["dpkg", "-x", str(package), str(work / "tree")], apt)
+    _unpack(PACKAGES, suite, "non-free", work / "tree")
     release = _arrange(work)
     shutil.rmtree(into / branch, ignore_errors=True)
     work.rename(into / branch)
     done.write_text(release + "\n", encoding="ascii")
-    shutil.rmtree(apt, ignore_errors=True)
     return release
 
 
-def _private_apt(root: Path, suite: str) -> list[str]:
+def fetch_engine(into: Path) -> str:
+    """Put the files of Podman's packages below `into`/podman; its version. Once is enough."""
+    done = into / "podman" / "release"
+    if done.exists():
+        return done.read_text(encoding="ascii").strip()
+    work = into / "podman.new"
+    packages = _unpack(ENGINE, ENGINES_SUITE, "main", work / "tree")
+    version = next(path.name.split("_")[1] for path in packages if path.name.startswith("podman_"))
+    shutil.rmtree(into / "podman", ignore_errors=True)
+    work.rename(into / "podman")
+    done.write_text(version + "\n", encoding="ascii")
+    return version
+
+
+def _unpack(names: tuple[str, ...], suite: str, component: str, tree: Path) -> list[Path]:
+    """Download packages of a suite and unpack them below a folder, which is made anew; their files."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+        raise Impossible("this is no Debian-like machine (no apt-get)")
+    if platform.machine() != "x86_64":
+        raise Impossible(f"only x86_64 libraries are known here, this is {platform.machine()}")
+    shutil.rmtree(tree.parent, ignore_errors=True)
+    tree.mkdir(parents=True)
+    apt = tree.parent / "apt"
+    options = _private_apt(apt, suite, component)
+    _run(["apt-get", *options, "-q", "update"], apt)
+    _run(["apt-get", *options, "-q", "download", *names], apt)
+    packages = sorted(apt.glob("*.deb"))
+    for package in packages:
+        _run(["dpkg", "-x", str(package), str(tree)], apt)
+    shutil.rmtree(apt)
+    return packages
+
+
+def _private_apt(root: Path, suite: str, component: str) -> list[str]:
     """Options that give apt a root of its own, and a sources file made from the machine's with another suite."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    (root / "private.sources").write_text(_sources(suite), encoding="utf-8")
+    (root / "private.sources").write_text(_sources(suite, component), encoding="utf-8")
     settings = {
         "Dir::Etc::SourceList": root / "private.sources",
         "Dir::Etc::SourceParts": "-",
@@ -83,24 +112,24 @@ def _private_apt(root: Path, suite: str) -> list[str]:
     return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
 
 
-def _sources(suite: str) -> str:
-    """A deb822 source of `suite` non-free at the address and with the key that this machine uses for Debian itself."""
+def _sources(suite: str, component: str) -> str:
+    """A deb822 source of `suite` at the address and with the key that this machine uses for Debian itself."""
     for path in sorted(Path("/etc/apt/sources.list.d").glob("*.sources")):
         for stanza in path.read_text(encoding="utf-8").split("\n\n"):
             fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", stanza, re.M))
             if "-security" not in fields.get("Suites", "") and "main" in fields.get("Components", ""):
-                return _stanza(fields["URIs"].split()[0], suite, fields.get("Signed-By"))
+                return _stanza(fields["URIs"].split()[0], suite, component, fields.get("Signed-By"))
     for path in (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*.list"))):
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         for options, uri, _suite in re.findall(r"^deb\s+(\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s+main\b", text, re.M):
             if "security" not in uri:
                 key = re.search(r"signed-by=(\S+?)[\s\]]", options)
-                return _stanza(uri, suite, key[1] if key else None)
+                return _stanza(uri, suite, component, key[1] if key else None)
     raise Impossible("no apt source of Debian's main component was found to take the address from")
 
 
-def _stanza(uri: str, suite: str, key: str | None) -> str:
-    lines = ["Types: deb", f"URIs: {uri}", f"Suites: {suite}", "Components: non-free"]
+def _stanza(uri: str, suite: str, component: str, key: str | None) -> str:
+    lines = ["Types: deb", f"URIs: {uri}", f"Suites: {suite}", f"Components: {component}"]
     return "\n".join([*lines, *([f"Signed-By: {key}"] if key else [])]) + "\n"
 
 
