@@ -58,7 +58,7 @@ def programs_find_cudas_libraries(messages: Messages, opened: OpenedLibraries | 
         detail="It is of the CUDA toolkit or of the framework's own wheels, not of the driver. The number in its name"
         " must be the one that the program was built for; another version beside it does not help.",
         kind=FindingClass.ENVIRONMENT,
-        remedies=_at_link() if at_link else _find_or_install(libraries),
+        remedies=_at_link() if at_link else find_or_install(libraries),
         explains=frozenset({"no-cuda-device", "gpu-init-failed"})
         | (frozenset({"cudnn-mismatch"}) if _only_missing(messages) else frozenset()),
         layers=(Layer.TOOLKITS,),
@@ -105,7 +105,8 @@ def _at_link() -> tuple[Remedy, ...]:
     )
 
 
-def _find_or_install(libraries: Sequence[str]) -> tuple[Remedy, ...]:
+def find_or_install(libraries: Sequence[str]) -> tuple[Remedy, ...]:
+    """How to have CUDA libraries of these sonames: found here, told to the loader, installed beside the others."""
     stem = _parts(libraries[0])[0] if libraries else "cudart"
     wheels = list(dict.fromkeys(wheel for library in libraries if (wheel := _wheel(library))))
     return (

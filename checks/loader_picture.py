@@ -1,10 +1,11 @@
-"""What the loader takes of CUDA's libraries for PyTorch here: whether all are found and fit its build."""
+"""What the loader takes of CUDA's libraries for PyTorch or a named program: whether all are found and fit its build."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
 
+from nvdiag.checks.cuda_libraries import find_or_install
 from nvdiag.engine import check
 from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary, stem
 from nvdiag.facts.frameworks import Frameworks
@@ -18,26 +19,27 @@ _MOST_NAMED = 5
 
 
 def _asked(libraries: CudaLibraries) -> list[CudaLibrary]:
-    """What PyTorch asks for, itself or through another library. NotApplicable where there is no PyTorch with CUDA."""
+    """What the program asks for, itself or through another library. NotApplicable where there is none."""
     if not libraries.program:
         raise NotApplicable("no PyTorch with CUDA is installed here")
     return [one for one in libraries.libraries.values() if one.asked_by]
 
 
 @check("cuda-library-missing", "cudnn-mismatch", "nccl-mismatch", area="libraries")
-def pytorch_finds_cudas_libraries(libraries: CudaLibraries, frameworks: Frameworks) -> Iterator[Finding]:
-    """The loader finds every CUDA library that the PyTorch installed here needs."""
+def the_program_finds_cudas_libraries(libraries: CudaLibraries, frameworks: Frameworks | Unknown) -> Iterator[Finding]:
+    """The loader finds every CUDA library that the PyTorch installed here, or the named program, needs."""
     missing = [one for one in _asked(libraries) if one.taken is None]
     if missing and libraries.blind is not None:
         raise Unknown(f"whether {missing[0].soname} is found: {libraries.blind}")
     for identifier in ("cuda-library-missing", "cudnn-mismatch", "nccl-mismatch"):
         some = [one for one in missing if _IDS.get(stem(one.soname), "cuda-library-missing") == identifier]
         if some:
-            yield _missing(identifier, some, libraries, frameworks.environment)
+            environment = frameworks.environment if isinstance(frameworks, Frameworks) else None
+            yield _missing(identifier, some, libraries, environment)
 
 
 def _missing(
-    identifier: str, some: Sequence[CudaLibrary], libraries: CudaLibraries, environment: PythonEnvironment
+    identifier: str, some: Sequence[CudaLibrary], libraries: CudaLibraries, environment: PythonEnvironment | None
 ) -> Finding:
     names = [one.soname for one in some]
     more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
@@ -48,12 +50,16 @@ def _missing(
         kind=FindingClass.ENVIRONMENT,
         title=f"{libraries.program} needs {listed([*names[:_MOST_NAMED], *more])},"
         f" which the loader does not find for it",
-        detail="import torch fails, or the first call that needs the library does. The driver is not the reason.",
+        detail="It does not start, or the first call that needs the library fails. The driver is not the reason.",
         evidence=tuple(
-            Evidence(source=one.asked_by, excerpt=f"needs {one.soname}, found neither in its own folders nor elsewhere")
-            for one in some[:_MOST_NAMED]
+            Evidence(
+                source=by,
+                excerpt=f"needs {listed([one.soname for one in some if one.asked_by == by])}, found neither in its own"
+                " folders nor elsewhere",
+            )
+            for by in dict.fromkeys(one.asked_by for one in some)
         ),
-        remedies=(_anew(some, environment),),
+        remedies=find_or_install(names) if libraries.named or environment is None else (_anew(some, environment),),
         explains=frozenset({"no-cuda-device"}),
         layers=(Layer.TOOLKITS,),
     )
@@ -78,6 +84,8 @@ def pytorch_gets_the_libraries_that_it_was_built_with(
     libraries: CudaLibraries, frameworks: Frameworks
 ) -> Iterator[Finding]:
     """No CUDA library that the loader takes for PyTorch here is older than the one that it was built with."""
+    if libraries.named:
+        raise NotApplicable("a named program is looked at, and it does not tell what it was built with")
     for one in _asked(libraries):
         if one.taken is None or one.taken.version is None or one.wanted is None or one.soname in _parts(libraries):
             continue
@@ -143,6 +151,8 @@ def _without_variable(one: CudaLibrary, environment: PythonEnvironment) -> Remed
 @check("cudnn-mismatch", area="libraries")
 def cudnns_parts_are_of_one_folder(libraries: CudaLibraries, frameworks: Frameworks) -> Iterator[Finding]:
     """The parts that cuDNN opens by their names come from cuDNN's own release."""
+    if libraries.named:
+        raise NotApplicable("a named program is looked at")
     _asked(libraries)
     whole = next((one for name, one in libraries.libraries.items() if name.startswith("libcudnn.so.")), None)
     if whole is None or whole.taken is None or whole.taken.version is None:

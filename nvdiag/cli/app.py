@@ -38,6 +38,11 @@ _PYTHON = click.option(
     help="Look at this interpreter's packages, or at those of the environment in this folder. Default: the active"
     " environment, else the first python3 on PATH.",
 )
+_PROGRAM = click.option(
+    "--program",
+    metavar="PATH",
+    help="Follow the loader to the CUDA libraries that this program or library gets, instead of PyTorch.",
+)
 _ENV_OF = click.option(
     "--env-of",
     "pid",
@@ -63,23 +68,26 @@ def app(context: click.Context) -> None:
         context.invoke(check)
 
 
-def _look_with(source: str | None, python: str | None, pid: int | None) -> None:
-    """Take another environment than this process's own, where one is named."""
-    if python is None and pid is None:
+def _look_with(source: str | None, python: str | None, program: str | None, pid: int | None) -> None:
+    """Take another environment than this process's own, or another program, where one is named."""
+    if python is None and program is None and pid is None:
         return
     if source is not None:
-        raise click.UsageError("--python and --env-of are about this machine, and --from is about another")
+        raise click.UsageError("--python, --program and --env-of are about this machine, and --from is about another")
     from nvdiag.cli import asked
 
     if pid is not None:
         asked.of_process(pid)
     if python is not None:
         asked.of_python(python)
+    if program is not None:
+        asked.of_program(program)
 
 
 @app.command()
 @_FROM
 @_PYTHON
+@_PROGRAM
 @_ENV_OF
 @click.option("--select", multiple=True, metavar="ID|AREA,…", help="Only these finding ids or areas.")
 @click.option("--ignore", multiple=True, metavar="ID|AREA,…", help="All but these finding ids or areas.")
@@ -103,6 +111,7 @@ def _look_with(source: str | None, python: str | None, pid: int | None) -> None:
 def check(
     source: str | None = None,
     python: str | None = None,
+    program: str | None = None,
     pid: int | None = None,
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
@@ -114,7 +123,7 @@ def check(
     reports: tuple[str, ...] = (),
 ) -> None:
     """Say what is wrong with this machine, or with a recorded one."""
-    _look_with(source, python, pid)
+    _look_with(source, python, program, pid)
     further = delivering.further_reports(reports)
     facts = running.facts_of(source, deadline)
     choice = running.chosen(select, ignore)
@@ -128,6 +137,7 @@ def check(
 @click.argument("file", type=click.Path(dir_okay=False), required=False)
 @_FROM
 @_PYTHON
+@_PROGRAM
 @_ENV_OF
 @_DEADLINE
 @click.option("--show", is_flag=True, help="Print what would be written, and write nothing.")
@@ -136,6 +146,7 @@ def snapshot(
     file: str | None,
     source: str | None,
     python: str | None,
+    program: str | None,
     pid: int | None,
     deadline: float | None,
     show: bool,
@@ -144,7 +155,7 @@ def snapshot(
     """Record what the checks read, redacted, in one file to hand on."""
     if file is None and not show:
         raise click.UsageError("name the FILE to write, or use --show")
-    _look_with(source, python, pid)
+    _look_with(source, python, program, pid)
     text = running.snapshot_text(deadline, source, redact=not no_redact)
     if show or file is None:
         delivering.say(text)

@@ -29,6 +29,21 @@ def of_python(named: str) -> None:
     os.environ[ASKED] = path
 
 
+def of_program(path: str) -> None:
+    """Follow the loader for this program or library. Exit 2 where it is none."""
+    from nvdiag.facts.cuda_libraries import ASKED as PROGRAM
+    from nvdiag.host import elf
+
+    full = os.path.abspath(os.path.expanduser(path)) if "/" in path else _on_path(path, os.environ.get("PATH", ""))
+    try:
+        told = elf.read_needs(full or path)
+    except OSError as error:
+        fail(f"--program: {path}: {error.strerror}")
+    if full is None or "error" in told:
+        fail(f"--program: {path} is no ELF program or library of this kind of machine")
+    os.environ[PROGRAM] = full
+
+
 def of_process(pid: int) -> None:
     """Look with the environment that a process of this user's was started with. Exit 2 where it cannot be had.
 

@@ -1,4 +1,4 @@
-"""CUDA's own libraries: what PyTorch here would get of them and by which rule, and every other copy.
+"""CUDA's own libraries: what a program here would get of them and by which rule, and every other copy.
 
 The driver's libraries (libcuda, libnvidia-ml) are in `nvdiag.facts.libraries`.
 """
@@ -32,6 +32,10 @@ WHEELS = {
 _COMPONENTS = {**WHEELS, "cudnn": "cudnn", "nccl": "nccl", "cusparseLt": "cusparselt"}
 """The same with what is no part of the toolkit."""
 
+ASKED = "NVDIAG_PROGRAM"
+"""The variable that names the program to follow the loader for."""
+
+_OF_THE_C_LIBRARY = ("libc.", "libm.", "libdl.", "librt.", "libpthread.", "libstdc++.", "libgcc_s.", "ld-linux")
 _OWN = ("torch", "c10", "caffe2", "shm")
 _PARTS_OF_CUDNN = {
     "graph": True, "ops": True, "cnn": True, "heuristic": True, "adv": False, "engines_precompiled": False,
@@ -72,13 +76,15 @@ class CudaLibrary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CudaLibraries:
-    """CUDA's libraries as PyTorch of this environment gets them, else as any program does; by soname.
+    """CUDA's libraries as one program gets them, else as any would that has no folders of its own; by soname.
 
-    `program` is what they were followed for, empty where there is none. `blind` says why some may have been missed.
+    `program` is what they were followed for, empty where there is none: the one that NVDIAG_PROGRAM names, else the
+    PyTorch of this environment, and `named` whether it is the former. `blind` says why some may have been missed.
     NotApplicable where there is no such library and nobody asks for one.
     """
 
     program: str
+    named: bool
     libraries: Mapping[str, CudaLibrary]
     blind: Unknown | None
 
@@ -97,7 +103,10 @@ class CudaLibraries:
         taken: dict[str, Taken] = {}
         pins: dict[str, str] = {}
         program = ""
-        if environment is not None and torch is not None and torch.cuda is not None:
+        named = reading.variable(host, ASKED)
+        if named:
+            program, taken = named, _as_a_program_gets_them(host, search, named)
+        elif environment is not None and torch is not None and torch.cuda is not None:
             program = f"torch {torch.version}"
             taken = _as_torch_gets_them(host, search, environment)
             pins = parse_pins(reading.text(host, f"{environment.infos.get('torch', '')}/METADATA") or "")
@@ -107,7 +116,7 @@ class CudaLibraries:
             found[soname] = _library(host, one, copies.get(soname, ()), pins)
         if not found:
             raise NotApplicable("no CUDA library is here, and nothing asks for one")
-        return cls(program=program, libraries=found, blind=search.blind)
+        return cls(program=program, named=bool(named), libraries=found, blind=search.blind)
 
 
 def stem(soname: str) -> str:
@@ -167,6 +176,15 @@ def _wheel_folders(host: Host, environment: PythonEnvironment | None) -> Iterato
         for name in reading.names(host, f"{folder}/nvidia"):
             if not name.startswith("_") and "." not in name:
                 yield f"{folder}/nvidia/{name}/lib"
+
+
+def _as_a_program_gets_them(host: Host, search: SearchPath, program: str) -> dict[str, Taken]:
+    """What a program or a library gets when it is loaded, and ggml's CUDA backend, which llama.cpp opens beside it."""
+    process = Process(host, program, search, lambda name: not name.startswith(_OF_THE_C_LIBRARY))
+    folder = posixpath.dirname(host.resolve(program))
+    for name in (host.resolve(program), f"{folder}/libggml-cuda.so"):
+        process.load(name)
+    return {name: one for name, one in process.taken.items() if is_cudas(name)}
 
 
 def _as_torch_gets_them(host: Host, search: SearchPath, environment: PythonEnvironment) -> dict[str, Taken]:

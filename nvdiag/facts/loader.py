@@ -51,8 +51,9 @@ class Process:
         self._program = self._read(host.resolve(program), None)
 
     def load(self, path: str, soname: str = "", rule: str = PRELOADED) -> bool:
-        """Open a library by its path, with all that it needs; False where it is not there."""
-        first = self._read(path, self._program)
+        """Open a library, or the program itself, with all that it needs; False where it is not there."""
+        own = self._program if self._program is not None and self._program.path == path else None
+        first = own or self._read(path, self._program)
         if first is None:
             return False
         if soname:

@@ -14,7 +14,7 @@ from nvdiag.model.unknown import NotApplicable
 from tests.checks.diagnosing import diagnosed, first, ids
 from tests.report.reporting import as_document
 from tests.scenarios import machines
-from tests.scenarios.pythons import site, torch, torch_with_cuda, venv, wheel
+from tests.scenarios.pythons import library, site, torch, torch_with_cuda, venv, wheel
 from tests.scenarios.tree import Tree
 
 NEW = "570.172.08"
@@ -151,7 +151,7 @@ def test_a_pytorch_without_cuda_asks_for_none_of_it() -> None:
 
 def test_a_cache_that_cannot_be_read_is_no_missing_library() -> None:
     machine = with_torch(wheels={"nccl": None}).but(commands={"ldconfig -p": None})
-    outcome = next(one for one in diagnosed(machine).checks if one.name == "pytorch_finds_cudas_libraries")
+    outcome = next(one for one in diagnosed(machine).checks if one.name == "the_program_finds_cudas_libraries")
     assert (outcome.status.value, "ldconfig" in outcome.reason) == ("unknown", True)
 
 
@@ -175,6 +175,39 @@ def test_the_picture_is_in_the_report_and_in_the_snapshot() -> None:
     }  # fmt: skip
     assert as_document(diagnosed(machine.snapshot()))["facts"]["cuda_libraries"] == told
     assert ids(machine.snapshot()) == ids(machine)
+
+
+SERVER = "/opt/llama/bin/llama-server"
+
+
+def server(*cached: str) -> Tree:
+    """llama.cpp's server with its libraries beside it and the CUDA backend that it opens; these are in the cache."""
+    folder = "/opt/llama/bin"
+    found = {f"{machines.MULTIARCH}/{name}": 5_000_000 for name in cached}
+    return machines.joined(
+        WELL,
+        library(SERVER, ("libllama.so", "libc.so.6"), runpath="$ORIGIN"),
+        library(f"{folder}/libllama.so", ("libggml-base.so",), runpath="$ORIGIN"),
+        library(f"{folder}/libggml-cuda.so", ("libggml-base.so", "libcudart.so.12", "libcublas.so.12", "libcuda.so.1")),
+        library(f"{folder}/libggml-base.so", ("libm.so.6",)),
+        Tree(libraries=found, cached=tuple(found), env={"NVDIAG_PROGRAM": SERVER}),
+    )
+
+
+def test_a_named_program_is_followed_in_pytorchs_place() -> None:
+    machine = server("libcudart.so.12", "libcublas.so.12")
+    found = picture(machines.joined(machine, venv(torch_with_cuda())))
+    assert (found.program, found.named) == (SERVER, True)
+    assert found.libraries["libcublas.so.12"].asked_by == "/opt/llama/bin/libggml-cuda.so"
+    assert found.libraries["libcublas.so.12"].rule == "ldconfig's cache"
+    assert ids(machine) == []
+
+
+def test_what_a_named_program_does_not_find_is_told() -> None:
+    found = first(server("libcudart.so.12"))
+    assert (found.id, found.confidence) == ("cuda-library-missing", Confidence.CERTAIN)
+    assert found.title == f"{SERVER} needs libcublas.so.12, which the loader does not find for it"
+    assert any("nvidia-cublas-cu12" in command for one in found.remedies for command in one.commands)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,13 @@ def test_a_processes_environment_is_looked_with(environment: Path, sleeper: int)
     assert "hunter2" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("place", ["/etc/passwd", "/nowhere/program", "no-such-program-here"])
+def test_what_is_no_program_is_wrong_usage(place: str) -> None:
+    result = call("check", "--program", place)
+    assert result.exit_code == 2
+    assert place in one_line(result.stderr)
+
+
 def test_a_process_that_is_not_there_is_wrong_usage() -> None:
     result = call("check", "--env-of", str(2**22))
     assert result.exit_code == 2
@@ -94,7 +101,7 @@ def test_another_users_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) ->
     assert f"sudo -u '#{os.getuid()}' nvdiag check --env-of {os.getpid()}" in one_line(result.stderr)
 
 
-@pytest.mark.parametrize("option", [("--python", "/usr/bin/python3"), ("--env-of", "1")])
+@pytest.mark.parametrize("option", [("--python", "/usr/bin/python3"), ("--env-of", "1"), ("--program", "/bin/true")])
 def test_a_recorded_machine_has_no_environment_of_this_one(option: tuple[str, str]) -> None:
     result = call("check", "--from", "-", *option, standard_input=b"CUDA error 35")
     assert result.exit_code == 2
