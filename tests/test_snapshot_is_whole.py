@@ -28,6 +28,7 @@ from tests.facts.package_log_texts import APT_HISTORY
 from tests.report.reporting import MACHINES
 from tests.scenarios import containers, containers_host, machines, reports
 from tests.scenarios.processes import DOCKER, LOGIN, process, service
+from tests.scenarios.pythons import torch_with_cuda, venv
 from tests.scenarios.reboots import SCENARIOS as REBOOTS
 
 BUSY = (
@@ -50,6 +51,7 @@ LIVE: Mapping[str, Callable[[], Host]] = {
     "Docker": lambda: machines.docker().host(),
     "WSL": lambda: machines.wsl().host(),
     **{name: tree.host for name, tree in containers.HEALTHY.items()},
+    "a Python environment": lambda: machines.joined(machines.ubuntu_dkms(), venv(torch_with_cuda())).host(),
     "processes and a history": lambda: (
         machines.joined(machines.ubuntu_dkms(), *BUSY).but(files={"/var/log/apt/history.log": APT_HISTORY}).host()
     ),

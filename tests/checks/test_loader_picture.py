@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from nvdiag.engine import Facts
 from nvdiag.facts.cuda_libraries import CudaLibraries, is_cudas
 from nvdiag.host import Host
+from nvdiag.host.redact import redacted
+from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.finding import Confidence, Severity
 from nvdiag.model.unknown import NotApplicable
 from tests.checks.diagnosing import diagnosed, first, ids
@@ -175,6 +178,14 @@ def test_the_picture_is_in_the_report_and_in_the_snapshot() -> None:
     }  # fmt: skip
     assert as_document(diagnosed(machine.snapshot()))["facts"]["cuda_libraries"] == told
     assert ids(machine.snapshot()) == ids(machine)
+
+
+def test_a_persons_environment_is_judged_the_same_after_redaction() -> None:
+    machine = with_torch(NVJITLINK, preloads=False)
+    text = json.dumps(machine.snapshot().document).replace("/srv/app", "/home/lovelace/app")
+    document = redacted(json.loads(text))
+    assert "lovelace" not in json.dumps(document)
+    assert ids(SnapshotHost(document, "redacted")) == ids(machine)
 
 
 SERVER = "/opt/llama/bin/llama-server"
