@@ -138,13 +138,13 @@ def _without_variable(one: CudaLibrary, environment: PythonEnvironment) -> Remed
     assert one.taken is not None
     folder = one.taken.path.rpartition("/")[0]
     python = shlex.quote(environment.python)
-    if one.rule != "LD_LIBRARY_PATH":
+    if one.rule not in ("LD_LIBRARY_PATH", "LD_PRELOAD"):
         return _anew([one], environment)
     return Remedy(
-        summary=f"start it without {folder} in LD_LIBRARY_PATH",
-        commands=(f"env -u LD_LIBRARY_PATH {python} -c 'import torch; print(torch.version.cuda)'",),
-        prediction="PyTorch's wheels find their own libraries without the variable; take the folder out of where it is"
-        " set (~/.bashrc, a module, the image) once that works",
+        summary=f"start it without {folder if one.rule == 'LD_LIBRARY_PATH' else one.taken.path} in {one.rule}",
+        commands=(f"env -u {one.rule} {python} -c 'import torch; print(torch.version.cuda)'",),
+        prediction="PyTorch's wheels find their own libraries without the variable; take it out of where it is set"
+        " (~/.bashrc, a module, the image) once that works",
     )
 
 

@@ -1,8 +1,8 @@
 """What glibc's loader would take, library by library, for a program that is not started.
 
-The rules are those of ld.so(8) and of glibc's elf/dl-load.c: what has been loaded under a soname serves everybody who
-asks for it; else DT_RPATH of whoever asks and of all that led to it, unless whoever asks has DT_RUNPATH; then
-LD_LIBRARY_PATH; then its DT_RUNPATH; then ldconfig's cache; then the default folders.
+The rules are those of ld.so(8) and of glibc's elf/dl-load.c: LD_PRELOAD comes first, and what has been loaded under a
+soname serves everybody who asks for it; else DT_RPATH of whoever asks and of all that led to it, unless whoever asks
+has DT_RUNPATH; then LD_LIBRARY_PATH; then its DT_RUNPATH; then ldconfig's cache; then the default folders.
 """
 
 from __future__ import annotations
@@ -48,7 +48,12 @@ class Process:
         self._search = search
         self._matters = matters
         self._objects: dict[str, _Object] = {}
+        self._name = program
         self._program = self._read(host.resolve(program), None)
+        for path in search.preloaded:
+            name = path.rpartition("/")[2]
+            if matters(name):
+                self.load(path, name, "LD_PRELOAD")
 
     def load(self, path: str, soname: str = "", rule: str = PRELOADED) -> bool:
         """Open a library, or the program itself, with all that it needs; False where it is not there."""
@@ -57,7 +62,7 @@ class Process:
         if first is None:
             return False
         if soname:
-            self.taken.setdefault(soname, Taken(soname, path, rule, self._program.path if self._program else ""))
+            self.taken.setdefault(soname, Taken(soname, path, rule, self._name))
         ahead = deque([first])
         while ahead and len(self._objects) < _MOST:
             for one in self._needs(ahead.popleft()):

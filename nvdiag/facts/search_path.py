@@ -22,13 +22,14 @@ _MACHINES = {"x86-64": "x86_64", "AArch64": "aarch64"}
 class SearchPath:
     """`machine` is as `uname -m` has it, `variable` LD_LIBRARY_PATH's folders, `cache` rows of (soname, flags, path).
 
-    `blind` says why the cache is not known, None where it is.
+    `preloaded` are the paths in LD_PRELOAD. `blind` says why the cache is not known, None where it is.
     """
 
     machine: str
     variable: tuple[str, ...]
     cache: tuple[tuple[str, str, str], ...]
     blind: Unknown | None
+    preloaded: tuple[str, ...] = ()
 
     @classmethod
     def collect(cls, host: Host) -> SearchPath:
@@ -44,7 +45,14 @@ class SearchPath:
         except Unknown as why:
             blind = why
             cache = _part_of_cache(host)
-        return cls(machine, tuple(folder for folder in path.split(":") if folder), cache, blind)
+        preloaded = (reading.variable(host, "LD_PRELOAD") or "").replace(":", " ").split()
+        return cls(
+            machine=machine,
+            variable=tuple(folder for folder in path.split(":") if folder),
+            cache=cache,
+            blind=blind,
+            preloaded=tuple(one for one in preloaded if one.startswith("/")),
+        )
 
     def cached(self, soname: str) -> Iterator[str]:
         """The paths that the cache has for a soname, in its order, but those of other machines' libraries."""

@@ -89,6 +89,18 @@ def test_cudnns_parts_in_ld_library_path_come_before_those_beside_it() -> None:
     assert ids(with_torch(new)) == []
 
 
+def test_a_preloaded_library_comes_before_every_folder() -> None:
+    path = "/opt/nccl/lib/libnccl.so.2.21.5"
+    preloaded = Tree(
+        libraries={path: 5_000_000},
+        links={"/opt/nccl/lib/libnccl.so.2": "libnccl.so.2.21.5"},
+        env={"LD_PRELOAD": "/opt/nccl/lib/libnccl.so.2 /usr/lib/libjemalloc.so.2"},
+    )
+    found = first(with_torch(preloaded))
+    assert (found.id, found.evidence[0].source) == ("nccl-mismatch", "libnccl.so.2 through LD_PRELOAD")
+    assert found.remedies[0].commands[0].startswith("env -u LD_PRELOAD ")
+
+
 @pytest.mark.parametrize(
     ("folder", "identifier"),
     [("cublas", "cuda-library-missing"), ("cudnn", "cudnn-mismatch"), ("nccl", "nccl-mismatch")],
