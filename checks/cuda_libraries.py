@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from nvdiag.checks import _said, _wheel_ways
 from nvdiag.engine import check
-from nvdiag.facts.cuda_libraries import WHEELS
+from nvdiag.facts.cuda_sonames import WHEELS
 from nvdiag.facts.loader_words import OpenedLibraries, cuda_major
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from nvdiag.checks.cuda_libraries import find_or_install
 from nvdiag.engine import check
-from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary, stem
+from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary
+from nvdiag.facts.cuda_sonames import stem
 from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.python_environments import PythonEnvironment
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity

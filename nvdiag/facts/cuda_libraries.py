@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 
-from nvdiag.facts import reading
+from nvdiag.facts import loading, reading
+from nvdiag.facts.cuda_sonames import COMPONENTS, is_cudas, numbered_wheels, stem, wheel_names
 from nvdiag.facts.frameworks import Frameworks
-from nvdiag.facts.loader import Process, Taken
+from nvdiag.facts.loader import Taken
 from nvdiag.facts.python_environments import PythonEnvironment, PythonEnvironments, parse_info
 from nvdiag.facts.search_path import CACHED, SearchPath
 from nvdiag.facts.toolkits import Toolkits
@@ -21,30 +21,8 @@ from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion
 
-WHEELS = {
-    "cudart": "cuda-runtime", "cublas": "cublas", "cublasLt": "cublas", "cufft": "cufft", "curand": "curand",
-    "cusolver": "cusolver", "cusparse": "cusparse", "nvrtc": "cuda-nvrtc", "nvrtc-builtins": "cuda-nvrtc",
-    "nvJitLink": "nvjitlink", "cupti": "cuda-cupti", "nvToolsExt": "nvtx", "cufile": "cufile", "nvjpeg": "nvjpeg",
-    "nvvm": "cuda-nvcc",
-}  # fmt: skip
-"""The wheels that carry a library of the toolkit, without `nvidia-` before and `-cu12` behind."""
-
-_COMPONENTS = {**WHEELS, "cudnn": "cudnn", "nccl": "nccl", "cusparseLt": "cusparselt"}
-"""The same with what is no part of the toolkit."""
-
 ASKED = "NVDIAG_PROGRAM"
 """The variable that names the program to follow the loader for."""
-
-_OF_THE_C_LIBRARY = ("libc.", "libm.", "libdl.", "librt.", "libpthread.", "libstdc++.", "libgcc_s.", "ld-linux")
-_OWN = ("torch", "c10", "caffe2", "shm")
-_PARTS_OF_CUDNN = {
-    "graph": True, "ops": True, "cnn": True, "heuristic": True, "adv": False, "engines_precompiled": False,
-    "engines_runtime_compiled": False,
-}  # fmt: skip
-"""What libcudnn.so.9 opens by its name when it is called, and whether convolutions fail without it.
-
-Its other packages leave precompiled engines out, and only recurrent networks need `adv` (cuDNN's documentation).
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +83,10 @@ class CudaLibraries:
         program = ""
         named = reading.variable(host, ASKED)
         if named:
-            program, taken = named, _as_a_program_gets_them(host, search, named)
+            program, taken = named, loading.as_a_program_gets_them(host, search, named)
         elif environment is not None and torch is not None and torch.cuda is not None:
             program = f"torch {torch.version}"
-            taken = _as_torch_gets_them(host, search, environment)
+            taken = loading.as_torch_gets_them(host, search, environment)
             pins = parse_pins(reading.text(host, f"{environment.infos.get('torch', '')}/METADATA") or "")
         found = {}
         for soname in sorted({*copies, *taken}):
@@ -119,30 +97,9 @@ class CudaLibraries:
         return cls(program=program, named=bool(named), libraries=found, blind=search.blind)
 
 
-def stem(soname: str) -> str:
-    """`cublas` of libcublas.so.12, `cudnn` of libcudnn_ops.so.9."""
-    name = soname.partition(".so")[0].removeprefix("lib")
-    return "cudnn" if name.startswith("cudnn_") else name
-
-
-@cache
-def is_cudas(soname: str) -> bool:
-    """Whether a soname is one of CUDA's libraries, the driver's not among them."""
-    return stem(soname) in _COMPONENTS and re.search(r"\.so\.\d{1,2}(?:\.\d{1,2})?$", soname) is not None
-
-
 def parse_pins(metadata: str) -> dict[str, str]:
     """NVIDIA's wheels that a package's METADATA pins, by their names: `Requires-Dist: nvidia-cudnn-cu12==9.10.2.21`."""
     return dict(re.findall(r"^Requires-Dist: (nvidia-[\w-]{1,60}) ?\(?==([\d.]{1,30})", metadata, re.M))
-
-
-def _names(component: str) -> list[str]:
-    """What NVIDIA's wheels of a component are called; those of CUDA 13's toolkit have no number."""
-    return [f"nvidia-{component}", *_numbered(component)]
-
-
-def _numbered(component: str) -> list[str]:
-    return [f"nvidia-{component}-cu{major}" for major in (11, 12, 13, 14)]
 
 
 def _copies(
@@ -161,75 +118,13 @@ def _copies(
     for soname in dict.fromkeys(name for name, _, _ in search.cache if is_cudas(name)):
         for path in search.cached(soname):
             add(soname, path)
-    for folder in _wheel_folders(host, environment):
+    for folder in loading.wheel_folders(host, environment):
         for name in reading.names(host, folder):
             add(name, f"{folder}/{name}")
     for toolkit in toolkits.found if isinstance(toolkits, Toolkits) else ():
         for name in reading.names(host, f"{toolkit.root}/lib64") if toolkit.root.startswith("/usr/local/") else ():
             add(name, f"{toolkit.root}/lib64/{name}")
     return found
-
-
-def _wheel_folders(host: Host, environment: PythonEnvironment | None) -> Iterator[str]:
-    """`nvidia/COMPONENT/lib` below an environment's packages; from CUDA 13 on one folder for all, `nvidia/cu13/lib`."""
-    for folder in environment.folders if environment is not None else ():
-        for name in reading.names(host, f"{folder}/nvidia"):
-            if not name.startswith("_") and "." not in name:
-                yield f"{folder}/nvidia/{name}/lib"
-
-
-def _as_a_program_gets_them(host: Host, search: SearchPath, program: str) -> dict[str, Taken]:
-    """What a program or a library gets when it is loaded, and ggml's CUDA backend, which llama.cpp opens beside it."""
-    process = Process(host, program, search, lambda name: not name.startswith(_OF_THE_C_LIBRARY))
-    folder = posixpath.dirname(host.resolve(program))
-    for name in (host.resolve(program), f"{folder}/libggml-cuda.so"):
-        process.load(name)
-    return {name: one for name, one in process.taken.items() if is_cudas(name)}
-
-
-def _as_torch_gets_them(host: Host, search: SearchPath, environment: PythonEnvironment) -> dict[str, Taken]:
-    """What `import torch` loads, as torch/__init__.py goes about it.
-
-    First libtorch_global_deps.so; where that fails, each of NVIDIA's wheels that sys.path has. Where it does not, and
-    the CUDA runtime is a wheel's, newer releases load nvrtc and nvJitLink by their paths, since cusparse would look for
-    the latter along LD_LIBRARY_PATH first; without that variable it makes no difference. Then comes all that
-    libtorch_python.so needs.
-    """
-    package = environment.modules["torch"]
-    process = Process(host, environment.python, search, lambda name: is_cudas(name) or stem(name).startswith(_OWN))
-    process.load(f"{package}/lib/libtorch_global_deps.so")
-    failed = [name for name, one in process.taken.items() if one.path is None and is_cudas(name)]
-    wheels = {name: path for path in _wheel_files(host, environment) if (name := path.rpartition("/")[2])}
-    if failed and all(name in wheels for name in failed):
-        for name in failed:
-            del process.taken[name]
-        for name, path in wheels.items():
-            process.load(path, name)
-    elif search.variable and _preloads(host, package, process):
-        for name, path in wheels.items():
-            if stem(name) in ("nvrtc", "nvJitLink") and name not in process.taken:
-                process.load(path, name)
-    for name in ("libtorch_python.so", "libtorch_cuda_linalg.so"):
-        process.load(f"{package}/lib/{name}")
-    for name, one in tuple(process.taken.items()):
-        if name.startswith("libcudnn.so.9") and one.path is not None:
-            for part, needed in _PARTS_OF_CUDNN.items():
-                process.open_by_name(f"libcudnn_{part}.so.9", one.path, needed=needed)
-    return {name: one for name, one in process.taken.items() if is_cudas(name)}
-
-
-def _wheel_files(host: Host, environment: PythonEnvironment) -> Iterator[str]:
-    for folder in _wheel_folders(host, environment):
-        yield from (f"{folder}/{name}" for name in reading.names(host, folder) if is_cudas(name))
-
-
-def _preloads(host: Host, package: str, process: Process) -> bool:
-    runtime = next((one.path for name, one in process.taken.items() if stem(name) == "cudart"), None)
-    try:
-        loads = host.lines_with("libnvJitLink.so", f"{package}/__init__.py")
-    except Unknown:
-        return False
-    return runtime is not None and "/nvidia/" in runtime and len(loads) > 1
 
 
 def _as_anybody_gets_it(soname: str, search: SearchPath, paths: Sequence[str]) -> Taken:
@@ -242,8 +137,8 @@ def _as_anybody_gets_it(soname: str, search: SearchPath, paths: Sequence[str]) -
 
 
 def _library(host: Host, one: Taken, paths: Sequence[str], pins: Mapping[str, str]) -> CudaLibrary:
-    component = _COMPONENTS[stem(one.soname)]
-    wheel = next((name for name in _names(component) if name in pins), None) if one.by else None
+    component = COMPONENTS[stem(one.soname)]
+    wheel = next((name for name in wheel_names(component) if name in pins), None) if one.by else None
     taken = _copy(host, one.path) if one.path else None
     files = {host.resolve(path): path for path in paths}
     files.pop(host.resolve(one.path) if one.path else "", None)
@@ -292,8 +187,8 @@ def _wheels_of(host: Host, path: str) -> list[tuple[str, str]]:
     place = re.match(r"(.{1,4000})/nvidia/(\w{1,40})/lib/", path)
     if place is None:
         return []
-    names = _numbered(place[2].replace("_", "-"))
+    names = numbered_wheels(place[2].replace("_", "-"))
     if re.fullmatch(r"cu\d\d", place[2]):
-        names = [f"nvidia-{_COMPONENTS.get(stem(posixpath.basename(path)), '')}"]
+        names = [f"nvidia-{COMPONENTS.get(stem(posixpath.basename(path)), '')}"]
     infos = ((name, parse_info(name)) for name in reading.names(host, place[1]) if name.startswith("nvidia_"))
     return [(f"{place[1]}/{name}", told[1]) for name, told in infos if told is not None and told[0] in names]

@@ -8,7 +8,9 @@ import re
 import pytest
 
 from nvdiag.engine import Facts
-from nvdiag.facts.cuda_libraries import CudaLibraries, is_cudas
+from nvdiag.facts.cuda_libraries import CudaLibraries
+from nvdiag.facts.cuda_sonames import is_cudas
+from nvdiag.facts.loader import PRELOADED
 from nvdiag.host import Host
 from nvdiag.host.redact import redacted
 from nvdiag.host.snapshot import SnapshotHost
@@ -17,7 +19,7 @@ from nvdiag.model.unknown import NotApplicable
 from tests.checks.diagnosing import diagnosed, first, ids
 from tests.report.reporting import as_document
 from tests.scenarios import machines
-from tests.scenarios.pythons import library, site, torch, torch_with_cuda, venv, wheel
+from tests.scenarios.pythons import PRELOADING_ALL, library, site, torch, torch_with_cuda, venv, wheel
 from tests.scenarios.tree import Tree
 
 NEW = "570.172.08"
@@ -87,6 +89,13 @@ def test_cudnns_parts_in_ld_library_path_come_before_those_beside_it() -> None:
     assert re.match(r"cuDNN 9.10.2.21 is loaded, and opens libcudnn_\w+.so.9 of 9.1.0.70 from", found.title)
     new = wheel("cudnn", "9.12.0.46", at=ELSEWHERE).but(env={"LD_LIBRARY_PATH": f"{ELSEWHERE}/nvidia/cudnn/lib"})
     assert ids(with_torch(new)) == []
+
+
+def test_newer_releases_load_all_of_nvidias_wheels_by_their_paths() -> None:
+    old = wheel("cudnn", "9.1.0.70", at=ELSEWHERE).but(env={"LD_LIBRARY_PATH": f"{ELSEWHERE}/nvidia/cudnn/lib"})
+    found = picture(with_torch(old, init=PRELOADING_ALL)).libraries
+    assert {one.rule for name, one in found.items() if name in ("libcudnn.so.9", "libnvJitLink.so.12")} == {PRELOADED}
+    assert ids(with_torch(NVJITLINK, init=PRELOADING_ALL)) == []
 
 
 def test_a_preloaded_library_comes_before_every_folder() -> None:

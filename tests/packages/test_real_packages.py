@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nvdiag.engine import Facts
-from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary, is_cudas
+from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary
+from nvdiag.facts.cuda_sonames import is_cudas
 from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.python_environments import PythonEnvironments
 from nvdiag.host import Host

@@ -107,8 +107,13 @@ _TORCHS = {
     "libtorch.so": ("libtorch_cuda.so",),
     "libtorch_cuda.so": ("libcudart.so.12", "libcusparse.so.12", "libnccl.so.2", "libcublas.so.12", "libcudnn.so.9"),
 }
-LISTING = '            "nvjitlink": "libnvJitLink.so.*[0-9]",\n'
+LISTING = "def _preload_cuda_deps(lib_folder, lib_name):\n            _preload_cuda_deps(lib_folder, lib_name)\n"
 PRELOADING = f'{LISTING}            _preload_cuda_deps("nvjitlink", "libnvJitLink.so.*[0-9]")\n'
+PRELOADING_ALL = (
+    "def _preload_cuda_deps(err=None, required=True):\n            _preload_cuda_deps(required=False)\n"
+    "        _preload_cuda_deps(err)\n"
+)
+"""What torch/__init__.py of older releases, of 2.8 and of 2.14 has of this."""
 
 
 def wheel(folder: str, version: str | None = None, *, at: str = "") -> Tree:
@@ -126,7 +131,7 @@ def wheel(folder: str, version: str | None = None, *, at: str = "") -> Tree:
     )
 
 
-def torch_with_cuda(*, preloads: bool = True, wheels: Mapping[str, str | None] | None = None) -> Tree:
+def torch_with_cuda(*, preloads: bool = True, init: str = "", wheels: Mapping[str, str | None] | None = None) -> Tree:
     """PyTorch 2.8.0 with its libraries and NVIDIA's wheels; a wheel of another version, or None for one that is gone.
 
     `preloads` is whether its __init__.py loads nvJitLink by its path, as newer releases do.
@@ -141,7 +146,7 @@ def torch_with_cuda(*, preloads: bool = True, wheels: Mapping[str, str | None] |
     info = f"{site()}/torch-2.8.0.dist-info/METADATA"
     return machines.joined(
         torch().but(files={info: f"Metadata-Version: 2.4\nName: torch\nVersion: 2.8.0\n{pins}"}),
-        Tree(files={f"{site()}/torch/__init__.py": PRELOADING if preloads else LISTING}),
+        Tree(files={f"{site()}/torch/__init__.py": init or (PRELOADING if preloads else LISTING)}),
         *(
             library(f"{site()}/torch/lib/{name}", (*needed, "libc.so.6"), rpath=":".join([*folders, "$ORIGIN"]))
             for name, needed in _TORCHS.items()

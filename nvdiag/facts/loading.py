@@ -1,0 +1,99 @@
+"""How programs load CUDA's libraries: PyTorch, which loads some by their paths first, and any program or library."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+
+from nvdiag.facts import reading
+from nvdiag.facts.cuda_sonames import is_cudas, stem
+from nvdiag.facts.loader import Process, Taken
+from nvdiag.facts.python_environments import PythonEnvironment
+from nvdiag.facts.search_path import SearchPath
+from nvdiag.host import Host
+from nvdiag.model.unknown import Unknown
+
+_OF_THE_C_LIBRARY = ("libc.", "libm.", "libdl.", "librt.", "libpthread.", "libstdc++.", "libgcc_s.", "ld-linux")
+_OWN = ("torch", "c10", "caffe2", "shm")
+_PARTS_OF_CUDNN = {
+    "graph": True, "ops": True, "cnn": True, "heuristic": True, "adv": False, "engines_precompiled": False,
+    "engines_runtime_compiled": False,
+}  # fmt: skip
+"""What libcudnn.so.9 opens by its name when it is called, and whether convolutions fail without it.
+
+Its other packages leave precompiled engines out, and only recurrent networks need `adv` (cuDNN's documentation).
+"""
+
+
+def as_a_program_gets_them(host: Host, search: SearchPath, program: str) -> dict[str, Taken]:
+    """What a program or a library gets when it is loaded, and ggml's CUDA backend, which llama.cpp opens beside it."""
+    process = Process(host, program, search, lambda name: not name.startswith(_OF_THE_C_LIBRARY))
+    folder = posixpath.dirname(host.resolve(program))
+    for name in (host.resolve(program), f"{folder}/libggml-cuda.so"):
+        process.load(name)
+    return {name: one for name, one in process.taken.items() if is_cudas(name)}
+
+
+def as_torch_gets_them(host: Host, search: SearchPath, environment: PythonEnvironment) -> dict[str, Taken]:
+    """What `import torch` loads, as torch/__init__.py goes about it.
+
+    First libtorch_global_deps.so; where that fails, each of NVIDIA's wheels that sys.path has. Where it does not, newer
+    releases load some or all of those wheels by their paths, since LD_LIBRARY_PATH would come before the DT_RUNPATH of
+    cusparse and cuDNN; without that variable it makes no difference. Then comes all that libtorch_python.so needs.
+    """
+    package = environment.modules["torch"]
+    process = Process(host, environment.python, search, lambda name: is_cudas(name) or stem(name).startswith(_OWN))
+    process.load(f"{package}/lib/libtorch_global_deps.so")
+    failed = [name for name, one in process.taken.items() if one.path is None and is_cudas(name)]
+    wheels = {name: path for path in _wheel_files(host, environment) if (name := path.rpartition("/")[2])}
+    if failed and all(name in wheels for name in failed):
+        for name in failed:
+            del process.taken[name]
+        for name, path in wheels.items():
+            process.load(path, name)
+    elif search.variable:
+        for kind in _preloaded(host, package, process):
+            for name, path in wheels.items():
+                if name.startswith(f"lib{kind}.so.") and name not in process.taken:
+                    process.load(path, name)
+    for name in ("libtorch_python.so", "libtorch_cuda_linalg.so"):
+        process.load(f"{package}/lib/{name}")
+    for name, one in tuple(process.taken.items()):
+        if name.startswith("libcudnn.so.9") and one.path is not None:
+            for part, needed in _PARTS_OF_CUDNN.items():
+                process.open_by_name(f"libcudnn_{part}.so.9", one.path, needed=needed)
+    return {name: one for name, one in process.taken.items() if is_cudas(name)}
+
+
+def _wheel_files(host: Host, environment: PythonEnvironment) -> Iterator[str]:
+    for folder in wheel_folders(host, environment):
+        yield from (f"{folder}/{name}" for name in reading.names(host, folder) if is_cudas(name))
+
+
+_ALL_PRELOADED = (
+    "cublasLt", "cublas", "cudnn", "nvrtc", "nvrtc-builtins", "cupti", "cufft", "curand", "nvJitLink", "cusparse",
+    "cusparseLt", "cusolver", "nccl", "nvshmem_host", "cufile",
+)  # fmt: skip
+
+
+def _preloaded(host: Host, package: str, process: Process) -> tuple[str, ...]:
+    """The libraries that torch/__init__.py loads by their paths once the CUDA runtime is there, in its order."""
+    runtime = next((one.path for name, one in process.taken.items() if stem(name) == "cudart"), None)
+    try:
+        calls = "\n".join(host.lines_with("_preload_cuda_deps(", f"{package}/__init__.py"))
+    except Unknown:
+        return ()
+    if runtime is not None and re.search(r"^\s+_preload_cuda_deps\((?:required=False)?\)", calls, re.M):
+        return _ALL_PRELOADED
+    if runtime is not None and "/nvidia/" in runtime and '_preload_cuda_deps("nvjitlink"' in calls:
+        return "nvrtc", "nvJitLink"
+    return ()
+
+
+def wheel_folders(host: Host, environment: PythonEnvironment | None) -> Iterator[str]:
+    """`nvidia/COMPONENT/lib` below an environment's packages; from CUDA 13 on one folder for all, `nvidia/cu13/lib`."""
+    for folder in environment.folders if environment is not None else ():
+        for name in reading.names(host, f"{folder}/nvidia"):
+            if not name.startswith("_") and "." not in name:
+                yield f"{folder}/nvidia/{name}/lib"
