@@ -16,13 +16,12 @@ from nvdiag.model.unknown import Unknown
 
 _OF_THE_C_LIBRARY = ("libc.", "libm.", "libdl.", "librt.", "libpthread.", "libstdc++.", "libgcc_s.", "ld-linux")
 _OWN = ("torch", "c10", "caffe2", "shm")
-_PARTS_OF_CUDNN = {
-    "graph": True, "ops": True, "cnn": True, "heuristic": True, "adv": False, "engines_precompiled": False,
-    "engines_runtime_compiled": False,
-}  # fmt: skip
-"""What libcudnn.so.9 opens by its name when it is called, and whether convolutions fail without it.
+_ALWAYS = ("graph", "engines_runtime_compiled")
+_IN_FULL = ("ops", "cnn", "adv", "heuristic", "engines_precompiled")
+"""cuDNN's parts, which libcudnn.so.9 opens by their names when it is called.
 
-Its other packages leave precompiled engines out, and only recurrent networks need `adv` (cuDNN's documentation).
+By default all are needed; CUDNN_LIB_CONFIG=GRAPH_JIT_ONLY does without the latter (cuDNN frontend's documentation,
+"cuDNN Library Configuration"). So one of these is missing only where others of them are there.
 """
 
 
@@ -61,9 +60,16 @@ def as_torch_gets_them(host: Host, search: SearchPath, environment: PythonEnviro
         process.load(f"{package}/lib/{name}")
     for name, one in tuple(process.taken.items()):
         if name.startswith("libcudnn.so.9") and one.path is not None:
-            for part, needed in _PARTS_OF_CUDNN.items():
-                process.open_by_name(f"libcudnn_{part}.so.9", one.path, needed=needed)
+            _open_parts(process, one.path)
     return {name: one for name, one in process.taken.items() if is_cudas(name)}
+
+
+def _open_parts(process: Process, cudnn: str) -> None:
+    for part in (*_ALWAYS, *_IN_FULL):
+        process.open_by_name(f"libcudnn_{part}.so.9", cudnn, needed=part in _ALWAYS)
+    if any(f"libcudnn_{part}.so.9" in process.taken for part in _IN_FULL):
+        for part in _IN_FULL:
+            process.open_by_name(f"libcudnn_{part}.so.9", cudnn, needed=True)
 
 
 def _wheel_files(host: Host, environment: PythonEnvironment) -> Iterator[str]:

@@ -120,6 +120,20 @@ def test_a_wheel_that_is_gone_is_missed(folder: str, identifier: str) -> None:
     assert "pip install --force-reinstall --no-deps nvidia-" in found.remedies[0].commands[0]
 
 
+@pytest.mark.parametrize(
+    ("gone", "missing"),
+    [
+        (("graph",), True),
+        (("adv",), True),
+        (("ops", "cnn", "adv", "heuristic", "engines_precompiled"), False),  # CUDNN_LIB_CONFIG=GRAPH_JIT_ONLY
+    ],
+)
+def test_cudnns_parts_are_needed_as_its_configurations_need_them(gone: tuple[str, ...], *, missing: bool) -> None:
+    folder = f"{site()}/nvidia/cudnn/lib"
+    machine = with_torch().without(*(f"{folder}/libcudnn_{part}.so.9" for part in gone))
+    assert ids(machine) == (["cudnn-mismatch"] if missing else [])
+
+
 def test_a_copy_of_the_system_serves_in_its_place() -> None:
     system = Tree(
         libraries={f"{machines.MULTIARCH}/libnccl.so.2.28.3": 5_000_000},

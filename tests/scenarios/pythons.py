@@ -80,6 +80,7 @@ def onnxruntime(package_name: str, version: str = "1.22.0", cuda: str | None = "
     return {"onnxruntime/capi/build_and_package_info.py": text}
 
 
+PARTS = ("graph", "engines_runtime_compiled", "ops", "cnn", "adv", "heuristic", "engines_precompiled")
 COMPONENTS = {
     "cuda_runtime": ("nvidia-cuda-runtime-cu12", "12.8.90", ("libcudart.so.12",)),
     "cuda_nvrtc": ("nvidia-cuda-nvrtc-cu12", "12.8.93", ("libnvrtc.so.12",)),
@@ -90,7 +91,7 @@ COMPONENTS = {
     "cudnn": (
         "nvidia-cudnn-cu12",
         "9.10.2.21",
-        ("libcudnn.so.9", *(f"libcudnn_{part}.so.9" for part in ("graph", "ops", "cnn", "heuristic"))),
+        ("libcudnn.so.9", *(f"libcudnn_{part}.so.9" for part in PARTS)),
     ),
 }
 """NVIDIA's wheels for torch 2.8.0: folder, name, version, libraries."""
