@@ -3,7 +3,7 @@
 MODULES = (
     "driver", "mismatch_told", "mismatch_disguised", "no_gpu", "installation", "not_loaded", "bound_gpus",
     "kernel_modules", "dkms", "gpu_support", "gpu_kind", "gpu_generation", "module_needs", "next_boot", "packages",
-    "package_states", "device", "gpu_on_bus", "node_numbers", "fabric", "gpu_messages", "node_messages",
+    "package_states", "device", "node_access", "gpu_on_bus", "node_numbers", "fabric", "gpu_messages", "node_messages",
     "fabric_messages", "sharing_messages", "vgpu", "xids", "memory", "libraries", "forward_compat", "loader_words",
     "smi_header", "driver_words", "cuda_libraries", "cudnn_wheels", "container", "container_mismatch",
     "container_start", "container_inside", "container_devices", "container_needs", "container_engines",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nvdiag.checks import _container_ways, _evidence
 from nvdiag.checks.container_inside import CGROUPFS, KEEP
-from nvdiag.checks.device import refused_nodes
+from nvdiag.checks.node_access import refused_nodes
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.container_view import ContainerStart

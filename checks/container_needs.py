@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from nvdiag.checks import _cuda_ways
 from nvdiag.engine import check
-from nvdiag.facts.answers import CudaAnswer, DriverCuda
+from nvdiag.facts.answers import DriverCuda
 from nvdiag.facts.container_view import ContainerStart
 from nvdiag.facts.cuda_compat import CudaCompat
 from nvdiag.facts.driver_limits import DriverLimits
@@ -20,8 +20,7 @@ from nvdiag.model.versions import CudaVersion
 @check("driver-too-old-for-cuda", area="cuda")
 def the_host_supports_the_images_cuda(
     start: ContainerStart,
-    supported: DriverCuda,
-    cuda: CudaAnswer | Unknown,
+    supported: DriverCuda | Unknown,
     limits: DriverLimits | Unknown,
     compat: CudaCompat | Unknown,
     surroundings: Surroundings,
@@ -30,6 +29,8 @@ def the_host_supports_the_images_cuda(
     wanted = lowest_cuda(start.requires.get("NVIDIA_REQUIRE_CUDA", ""))
     if wanted is None:
         raise NotApplicable("no variable of the image names a CUDA version")
+    if isinstance(supported, Unknown):
+        raise supported
     if isinstance(compat, CudaCompat):
         raise NotApplicable("programs get the image's own cuda-compat, which other checks judge")
     if wanted.major <= supported.version.major:

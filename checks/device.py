@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvdiag.checks import _container_ways
+from nvdiag.checks.node_access import refused_nodes
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.container_view import ContainerStart, GivenGpus
@@ -94,89 +95,6 @@ _MAKE_NODES = Remedy(
     needs_root=True,
     prediction="the first makes nvidiactl and nvidia0, the second nvidia-uvm, all until the next boot;"
     " at boot nvidia-persistenced or the packages' udev rules make them",
-)
-
-
-@check("device-nodes-forbidden")
-def this_user_may_open_the_nodes(
-    access: NodeAccess, nodes: DeviceNodes, surroundings: Surroundings
-) -> Iterator[Finding]:
-    """This user may open the device nodes."""
-    refused = refused_nodes(access)
-    if not refused:
-        return
-    by_mode = "EACCES" in refused.values()
-    if not by_mode and surroundings.container:
-        raise NotApplicable("in a container the engine allows the devices, which container-devices-revoked is about")
-    yield Finding(
-        id="device-nodes-forbidden",
-        severity=Severity.ERROR,
-        confidence=Confidence.CERTAIN,
-        kind=FindingClass.CONFIGURATION if by_mode else FindingClass.ENVIRONMENT,
-        title=f"this user may not open {listed(sorted(refused))}",
-        detail=(
-            "The nodes' mode and owner forbid it."
-            if by_mode
-            else "The mode is not the reason: the device cgroup of this job does not allow the device."
-        ),
-        evidence=tuple(
-            Evidence(source=f"open {path}", excerpt=f"{error}{_owner(nodes, path)}")
-            for path, error in sorted(refused.items())
-        ),
-        remedies=_let_in(nodes, refused) if by_mode else (_ASK_FOR_DEVICES,),
-        explains=frozenset({"gpu-init-failed", "no-cuda-device"}),
-        layers=(Layer.GPU,),
-    )
-
-
-def refused_nodes(access: NodeAccess) -> dict[str, str]:
-    """The nodes that this user may not open, with the errors.
-
-    Where nvidiactl and at least one GPU open, a device cgroup that refuses others (EPERM) keeps them for other jobs.
-    """
-    gpus = {path: error for path, error in access.opens.items() if path.removeprefix("/dev/nvidia").isdigit()}
-    share = access.opens.get("/dev/nvidiactl") == "ok" and "ok" in gpus.values()
-    return {
-        path: error
-        for path, error in access.opens.items()
-        if error == "EACCES" or (error == "EPERM" and not (share and path in gpus))
-    }
-
-
-def _owner(nodes: DeviceNodes, path: str) -> str:
-    stat = nodes.nodes.get(path)
-    return f" ({stat.mode}, owner {stat.uid}, group {stat.gid})" if stat else ""
-
-
-def _let_in(nodes: DeviceNodes, refused: dict[str, str]) -> tuple[Remedy, ...]:
-    group = next((stat.gid for path in refused if (stat := nodes.nodes.get(path)) and stat.mode[4:6] == "rw"), None)
-    if group:
-        return (
-            Remedy(
-                summary=f"join the group {group} that owns the nodes, and log in again",
-                commands=(f'sudo usermod -aG "$(getent group {group} | cut -d: -f1)" "$USER"',),
-                needs_root=True,
-                prediction="the group may read and write them",
-            ),
-        )
-    return (
-        Remedy(
-            summary="see which mode the driver is configured to give its nodes, and have them made again with it",
-            commands=(
-                "grep -E 'DeviceFile' /proc/driver/nvidia/params",
-                "grep -rE 'NVreg_DeviceFile' /etc/modprobe.d /lib/modprobe.d",
-                "sudo nvidia-modprobe -c 255 -c 0",
-            ),
-            needs_root=True,
-            prediction="the default is mode 0666 (DeviceFileMode: 438) for everybody; another value was set on purpose",
-        ),
-    )
-
-
-_ASK_FOR_DEVICES = Remedy(
-    summary="ask the scheduler for a GPU: the job's device cgroup allows none",
-    commands=("srun --gpus=1 --pty nvdiag",),
-    prediction="inside an allocation with a GPU the device opens",
 )
 
 

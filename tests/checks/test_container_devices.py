@@ -62,8 +62,25 @@ def test_a_job_that_was_given_some_of_the_gpus_is_well() -> None:
     assert ids(job) == []
 
 
-def test_a_mode_that_forbids_is_told_apart_from_a_cgroup() -> None:
-    assert first(shut(containers.docker_legacy(), dict.fromkeys(ALL, "EACCES"))).id == "device-nodes-forbidden"
+DENIED = dict.fromkeys(ALL, "EACCES")
+
+
+def test_a_refusal_in_spite_of_the_mode_is_selinux_in_a_container() -> None:
+    finding = first(shut(containers.podman_cdi(), DENIED))
+    assert (finding.id, finding.confidence) == ("device-nodes-forbidden", Confidence.LIKELY)
+    assert "SELinux" in finding.detail
+    assert "setsebool -P container_use_devices on" in finding.remedies[1].commands[0]
+    assert finding.remedies[2].commands[0].startswith("podman run --security-opt=label=disable")
+
+
+def test_a_mode_that_forbids_is_told_apart_from_a_cgroup_and_from_selinux() -> None:
+    machine = containers.podman_cdi().but(
+        nodes={"/dev/nvidiactl": ("crw-rw----", "195:255"), "/dev/nvidia0": ("crw-rw----", "195:0")},
+        node_owner=(0, 27),
+    )
+    finding = first(shut(machine, {path: "EACCES" for path in DENIED if "uvm" not in path}))
+    assert (finding.id, finding.confidence) == ("device-nodes-forbidden", Confidence.CERTAIN)
+    assert "--group-add keep-groups" in finding.remedies[0].commands[0]
 
 
 def test_a_node_of_the_time_before_the_host_loaded_its_modules_anew_is_stale() -> None:
