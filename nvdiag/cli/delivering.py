@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +20,7 @@ from nvdiag.model.finding import Severity
 if TYPE_CHECKING:
     from nvdiag.report import terminal
 
-FORMS = ("terminal", "json", "markdown", "github", "junit", "prometheus", "nagios", "npd")
+FORMS = ("terminal", "json", "markdown", "html", "github", "junit", "prometheus", "nagios", "npd")
 """The forms of a report."""
 
 
@@ -35,39 +36,35 @@ class Wanted:
 def rendered(diagnosis: Diagnosis, choice: Choice, wanted: Wanted, *, to_file: bool) -> str:
     """The report as text. Each form is imported only where it is wanted."""
     terms = (wanted.fail_on, wanted.strict)
-    match wanted.form:
-        case "json":
-            from nvdiag.report import as_json
+    if wanted.form in _RENDERERS:
+        module, name = _RENDERERS[wanted.form]
+        text: str = getattr(import_module(f"nvdiag.report.{module}"), name)(diagnosis, *terms)
+        return text
+    if wanted.form == "json":
+        from nvdiag.report import as_json
 
-            return as_json.render(diagnosis, choice.areas, *terms)
-        case "markdown":
-            from nvdiag.report import markdown
+        return as_json.render(diagnosis, choice.areas, *terms)
+    if wanted.form == "prometheus":
+        from nvdiag.report import prometheus
 
-            return markdown.render(diagnosis, *terms)
-        case "github":
-            from nvdiag.report import github
+        return prometheus.render(diagnosis, choice.areas, *terms)
+    if wanted.form == "junit":
+        from nvdiag.report import junit
 
-            return github.render(diagnosis, *terms)
-        case "junit":
-            from nvdiag.report import junit
+        return junit.render(diagnosis, {one.name: one.ids for one in choice.checks}, *terms)
+    from nvdiag.report import terminal
 
-            return junit.render(diagnosis, {one.name: one.ids for one in choice.checks}, *terms)
-        case "prometheus":
-            from nvdiag.report import prometheus
+    return terminal.render(diagnosis, _look(to_file), *terms)
 
-            return prometheus.render(diagnosis, choice.areas, *terms)
-        case "nagios":
-            from nvdiag.report import monitors
 
-            return monitors.nagios(diagnosis, *terms)
-        case "npd":
-            from nvdiag.report import monitors
-
-            return monitors.npd(diagnosis, *terms)
-        case _:
-            from nvdiag.report import terminal
-
-            return terminal.render(diagnosis, _look(to_file), *terms)
+_RENDERERS = {
+    "markdown": ("markdown", "render"),
+    "html": ("html", "render"),
+    "github": ("github", "render"),
+    "nagios": ("monitors", "nagios"),
+    "npd": ("monitors", "npd"),
+}
+"""The forms that take a diagnosis and the terms of its verdict, and nothing else."""
 
 
 def further_reports(reports: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import html5lib
 import pytest
 from junitparser import Failure, JUnitXml, Skipped
 from markdown_it import MarkdownIt
@@ -17,6 +19,7 @@ from nvdiag.cli import delivering, running
 from nvdiag.model.diagnosis import Diagnosis, Ranked, Status
 from nvdiag.model.finding import Confidence, Evidence, Finding, Remedy, Severity
 from nvdiag.report import github, markdown, monitors
+from nvdiag.report.printable import printable
 from tests.cli.calling import call, process
 from tests.report.reporting import MACHINES, commands, diagnosed
 
@@ -37,6 +40,11 @@ def machine(request: pytest.FixtureRequest) -> Diagnosis:
 def shown(diagnosis: Diagnosis, form: str, fail_on: Severity = Severity.ERROR, strict: bool = False) -> str:
     wanted = delivering.Wanted(form=form, fail_on=fail_on, strict=strict)
     return delivering.rendered(diagnosis, CHOICE, wanted, to_file=True)
+
+
+@functools.cache
+def well() -> Diagnosis:
+    return diagnosed(MACHINES["healthy"]())
 
 
 def saying(
@@ -60,8 +68,7 @@ def saying(
         )
         for number in range(count)
     ]
-    well = diagnosed(MACHINES["healthy"]())
-    return replace(well, findings=tuple(Ranked(finding=one) for one in findings))
+    return replace(well(), findings=tuple(Ranked(finding=one) for one in findings))
 
 
 # Markdown
@@ -96,6 +103,51 @@ def test_markdown_names_every_check_that_did_not_judge(machine: Diagnosis) -> No
     for one in machine.checks:
         if one.status in (Status.UNKNOWN, Status.SKIPPED):
             assert f"- {markdown.prose(one.name.replace('_', ' '))}: {markdown.prose(one.reason)}" in text
+
+
+# HTML
+
+
+def page_of(text: str) -> ElementTree.Element:
+    """The page as a strict parser of HTML 5 has it: any error of syntax is raised."""
+    page: ElementTree.Element = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
+    return page
+
+
+def text_of(element: ElementTree.Element) -> str:
+    return "".join(element.itertext())
+
+
+def test_the_page_is_strict_html_and_asks_for_nothing_else(machine: Diagnosis) -> None:
+    page = page_of(shown(machine, "html"))
+    assert [one for one in page.iter() if {"src", "href", "action", "onclick"} & {*one.attrib}] == []
+    assert len(list(page.iter("script"))) == len(list(page.iter("style"))) == 1
+    titles = [text_of(one).partition(": ")[2] for one in page.iter("h3")]
+    assert titles == [printable(ranked.finding.title) for ranked in machine.findings]
+
+
+def test_the_page_has_all_to_read_and_to_copy(machine: Diagnosis) -> None:
+    page = page_of(shown(machine, "html"))
+    told = {line for block in page.iter("pre") for line in text_of(block).splitlines()}
+    causes = [one.finding for one in machine.findings if not one.caused_by]
+    assert told == {command for finding in causes for remedy in finding.remedies for command in remedy.commands}
+    words = " ".join(text_of(page).split())
+    for ranked in machine.findings:
+        for one in ranked.finding.evidence:
+            assert " ".join(printable(one.excerpt).split()) in words
+    for check in machine.checks:
+        if check.status in (Status.UNKNOWN, Status.SKIPPED):
+            assert " ".join(printable(f"{check.name.replace('_', ' ')}: {check.reason}").split()) in words
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_data_is_a_tag_of_the_page(text: str) -> None:
+    def tags(page: ElementTree.Element) -> list[str]:
+        return [str(one.tag) for one in page.iter()]
+
+    written = shown(saying(text), "html")
+    assert tags(page_of(written)) == tags(page_of(shown(saying("x"), "html")))
+    assert not re.search(r"^\s*::|[\x00-\x08\x0e-\x1f\ud800-\udfff]", written, re.M)
 
 
 # GitHub
@@ -285,12 +337,18 @@ def test_node_problem_detector_gets_eighty_bytes_first(text: str) -> None:
     assert len(first.encode()) <= 80
 
 
-@pytest.mark.parametrize("form", ["nagios", "npd", "json"])
-@pytest.mark.parametrize("wrong", [("--from", "/nonexistent"), ("--no-such-option",), ("--select", "no-such-id")])
-def test_what_a_monitor_asks_wrongly_is_unknown_and_no_alarm(form: str, wrong: tuple[str, ...]) -> None:
-    for arguments in (("--format", form, *wrong), (f"--format={form}", *wrong)):
-        told = process("check", *arguments)
-        assert (told.returncode, told.stdout) == (3 if form == "nagios" else 2, "")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--format", "nagios", "--from", "/nonexistent"), 3),
+        (("--format=nagios", "--no-such-option"), 3),
+        (("--select", "no-such-id", "--format", "nagios"), 3),
+        (("--format", "npd", "--from", "/nonexistent"), 2),
+    ],
+)
+def test_what_a_monitor_asks_wrongly_is_unknown_and_no_alarm(arguments: tuple[str, ...], code: int) -> None:
+    told = process("check", *arguments)
+    assert (told.returncode, told.stdout) == (code, "")
 
 
 # Several at once
