@@ -132,6 +132,8 @@ def the_texts_tell_of_no_refused_signature(
 ) -> Iterator[Finding]:
     """The kernel takes the signature of the driver's modules, as far as the texts tell."""
     said = _said.about(messages, "secure-boot-rejected")
+    if messages.named("other-module-refused") and all(_names_no_module(one) for one in said):
+        raise NotApplicable("the module that was refused is another than the driver's")
     yield _said.finding(
         said,
         "secure-boot-rejected",
@@ -141,6 +143,11 @@ def the_texts_tell_of_no_refused_signature(
         explains=WITHOUT_MODULE | {"driver-not-built", "gpu-bound-to-other-driver"},
         layers=(Layer.LOADED_MODULE,),
     )
+
+
+def _names_no_module(said: Said) -> bool:
+    """Whether the kernel's line about a refused module leaves open which one it was."""
+    return said.message.name == "kernel-unsigned-rejected" and "nvidia" not in said.text.lower()
 
 
 @check("driver-not-loaded", area="driver")
@@ -219,15 +226,19 @@ _MORE_TELLING = (
 
 
 def _nouveau_in_use(messages: Messages) -> tuple[Said, ...]:
-    """nouveau in the list of modules, in use, where NVIDIA's driver does not answer and nothing tells another reason.
+    """nouveau at work where nothing tells why NVIDIA's driver is not: in the list of modules or in the kernel's log.
 
-    Distributions load it where they find no nvidia module, so that what says why there is none tells more.
+    Distributions load it where they find no nvidia module, so that what says why there is none tells more. In the list
+    it tells where NVIDIA's driver does not answer; in the log it tells of the memory and outputs that it set up.
     """
+    if any(messages.proving(identifier) for identifier in _MORE_TELLING):
+        return ()
     listed = messages.named("lsmod-nouveau")
     silent = messages.named("nvidia-smi-cannot-communicate", "modprobe-no-such-device", "nvml-driver-not-loaded")
-    if not listed or not silent or any(messages.proving(identifier) for identifier in _MORE_TELLING):
-        return ()
-    return (*listed[:1], *silent[:1])
+    if listed and silent:
+        return (*listed[:1], *silent[:1])
+    at_work = tuple(one for one in messages.named("nouveau-drives-gpu") if " DRM: " in one.text)
+    return at_work[:1] if at_work and not messages.named("nvrm-loading") else ()
 
 
 def _holder(messages: Messages, said: tuple[Said, ...]) -> str:

@@ -73,6 +73,34 @@ FOUND = [
         "$ echo $CUDA_VISIBLE_DEVICES\nMIG-89c850dc-38e3-57df-85c7-690c186b68e9\n"
         "RuntimeError: CUDA error: invalid device ordinal",
     ),
+    # who drives the GPU instead, as the kernel's log shows it
+    (
+        "gpu-bound-to-other-driver",
+        "nouveau 0000:65:00.0: NVIDIA TU104 (164000a1)\nnouveau 0000:65:00.0: DRM: VRAM: 8192 MiB",
+    ),
+    # NVML in a pod, and a runtime that its node does not know
+    ("container-runtime-not-configured", 'RuntimeHandler \\"nvidia\\" not supported'),
+    (
+        "container-runtime-not-configured",
+        "NVML not detected: could not load NVML library: libnvidia-ml.so.1: cannot open shared object file",
+    ),
+    (
+        "container-runtime-not-configured",
+        "gpu-feature-discovery: Error: error creating NVML labeler: failed to initialize NVML: unexpected failure"
+        " calling nvml.Init: error opening libnvidia-ml.so.1: libnvidia-ml.so.1: cannot open shared object file",
+    ),
+    (
+        "container-driver-libraries-missing",
+        "Not collecting GPU metrics; Error getting devices count: Cannot perform the requested operation because NVML"
+        " doesn't exist on this system.",
+    ),
+    # TensorRT, where a program needs it; nvcc, where an old setup script does
+    (
+        "cuda-library-missing",
+        "trtexec: error while loading shared libraries: libnvinfer_plugin.so.8: cannot open"
+        " shared object file: No such file or directory",
+    ),
+    ("nvcc-not-found", "OSError: The CUDA nvcc path could not be located in /opt/cuda/bin/nvcc"),
     # Ollama's list of what it was built with
     ("llama-built-without-cuda", 'level=INFO source=routes.go:1339 msg="Dynamic LLM libraries" runners=[cpu]'),
     ("llama-built-without-cuda", 'level=INFO msg="Dynamic LLM libraries [cpu_avx2 cpu cpu_avx]"'),
@@ -99,6 +127,17 @@ def test_what_a_message_proves_is_found_first_in_its_own_words(message: Message)
         'level=INFO msg="Dynamic LLM libraries [cpu cpu_avx cuda_v12 rocm_v6]"',
         "ImportError: _ext.so: undefined symbol: cudaMalloc",
         MIG_TABLE,
+        # TensorFlow and ONNX Runtime go on without TensorRT
+        "W tensorflow: Could not load dynamic library 'libnvinfer.so.7'; dlerror: libnvinfer.so.7: cannot open shared"
+        " object file: No such file or directory",
+        # a system call can fail for other reasons than the driver's nodes
+        "CUDA error 304 at kernels.cu:12: OS call failed or operation not supported on this OS",
+        # the module that is refused is another one
+        "insmod: ERROR: could not insert module ./vboxdrv.ko: Key was rejected by service\n"
+        "[  711.2] Loading of module with unavailable key is rejected",
+        # nouveau set the GPU up before NVIDIA's driver took it
+        "[    2.1] nouveau 0000:65:00.0: DRM: VRAM: 8192 MiB\n"
+        "[   41.7] NVRM: loading NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024",
     ],
 )
 def test_what_only_looks_like_it_claims_nothing(text: str) -> None:
