@@ -10,11 +10,12 @@ from nvdiag.facts.kernel_log import GpuLine, KernelLog, Line, LoggedXid
 from nvdiag.knowledge.xid import Xid, xid
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Confidence, Severity
+from nvdiag.model.regex import regex
 
 FAULT, RESET, REPORTED, LOST = "gpu-hardware-fault", "gpu-reset-required", "xid-reported", "gpu-fallen-off-bus"
 _ORDER = (LOST, FAULT, RESET, REPORTED)
-_TO_ACTIVATE = re.compile(r"(?:reset|reboot)\b.{0,20}\bto activate", re.IGNORECASE)
-_FATALITY = re.compile(r"\b(Fatal|Non-?fatal)\b", re.IGNORECASE)
+_TO_ACTIVATE = regex(r"(?:reset|reboot)\b.{0,20}\bto activate", re.IGNORECASE)
+_FATALITY = regex(r"\b(Fatal|Non-?fatal)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

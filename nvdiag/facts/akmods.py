@@ -15,13 +15,14 @@ from nvdiag.facts.disagreement import Disagreement
 from nvdiag.facts.module_files import NextBootModule, has_headers
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable
 from nvdiag.model.versions import DriverRelease, KernelRelease
 
 SOURCES = "/usr/src/akmods"
 LOGS = "/var/cache/akmods"
 
-_LOG = re.compile(r"(\d{3}(?:\.\d{1,4}){1,2})-\S{1,60}-for-(\S{3,80})\.failed\.log")
+_LOG = regex(r"(\d{3}(?:\.\d{1,4}){1,2})-\S{1,60}-for-(\S{3,80})\.failed\.log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

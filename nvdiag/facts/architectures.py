@@ -11,6 +11,7 @@ from nvdiag.facts.pci import GpusOnBus
 from nvdiag.facts.python_packages import GpuNames
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 _LISTS = ("TORCH_CUDA_ARCH_LIST", "CUDAARCHS", "CMAKE_CUDA_ARCHITECTURES")
@@ -18,8 +19,8 @@ _LISTS = ("TORCH_CUDA_ARCH_LIST", "CUDAARCHS", "CMAKE_CUDA_ARCHITECTURES")
 projects pass the third on as CMake's variable of that name."""
 
 _FLAGS = ("NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS")
-_IN_FLAGS = re.compile(r"\b(?:compute|sm|lto)_(\d{2,3})[a-z]?\b")
-_IN_LISTS = re.compile(r"(?<![\w.])(\d{1,2}\.\d|\d{2,3})[a-z]?(?=\+PTX|-real|-virtual|[;,\s]|$)")
+_IN_FLAGS = regex(r"\b(?:compute|sm|lto)_(\d{2,3})[a-z]?\b")
+_IN_LISTS = regex(r"(?<![\w.])(\d{1,2}\.\d|\d{2,3})[a-z]?(?=\+PTX|-real|-virtual|[;,\s]|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,18 +7,17 @@ it known what it loads.
 
 from __future__ import annotations
 
-import re
-
 from nvdiag.facts import reading
 from nvdiag.facts.boot_entries import BootEntry, entries_in
 from nvdiag.facts.boot_grub import ENTRIES, Booting
 from nvdiag.host import Host
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease
 
 STAGED = "/run/composefs/staged-deployment"
 COMMAND_LINE = "/proc/cmdline"
-_DIGEST = re.compile(r"(?:^|\s)composefs=\??([0-9a-f]{64,128})(?=\s|$)")
+_DIGEST = regex(r"(?:^|\s)composefs=\??([0-9a-f]{64,128})(?=\s|$)")
 _TELLS = "`sudo bootc status` shows it"
 
 

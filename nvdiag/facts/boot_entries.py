@@ -12,6 +12,7 @@ from dataclasses import dataclass, field  # noqa: TID251 - one is filled as the 
 
 from nvdiag.facts import reading
 from nvdiag.host import Host
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease
 
@@ -51,11 +52,11 @@ class GrubMenu:
 
 
 _QUOTED = r"""(?:'(?P<single>(?:[^'\n]|'\\''){0,400})'|"(?P<double>[^"\n]{0,400})")"""
-_ENTRY = re.compile(rf"^(?P<kind>menuentry|submenu)\s{{1,9}}{_QUOTED}(?P<rest>.{{0,800}})\{{$")
-_ID = re.compile(r"""(?:\$\{?menuentry_id_option\}?|--id)[ =]{1,4}['"]?([^'"\s{]{1,300})""")
-_DEFAULT = re.compile(r"""^set default=["']?(.{0,300}?)["']?$""")
-_LINUX = re.compile(r"^linux(?:efi|16)?\s{1,9}(\S{1,400})\s{0,9}(.{0,4000})$")
-_INITRD = re.compile(r"^initrd(?:efi|16)?\s{1,9}(.{1,800})$")
+_ENTRY = regex(rf"^(?P<kind>menuentry|submenu)\s{{1,9}}{_QUOTED}(?P<rest>.{{0,800}})\{{$")
+_ID = regex(r"""(?:\$\{?menuentry_id_option\}?|--id)[ =]{1,4}['"]?([^'"\s{]{1,300})""")
+_DEFAULT = regex(r"""^set default=["']?(.{0,300}?)["']?$""")
+_LINUX = regex(r"^linux(?:efi|16)?\s{1,9}(\S{1,400})\s{0,9}(.{0,4000})$")
+_INITRD = regex(r"^initrd(?:efi|16)?\s{1,9}(.{1,800})$")
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from nvdiag.facts.dkms_trees import DkmsState
 from nvdiag.facts.system import RunningKernel
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import KernelRelease
 
@@ -22,7 +23,7 @@ _CONFIGURATIONS = ("/lib/modules/{}/build/.config", "/lib/modules/{}/config", "/
 
 _FOLDERS = ("/usr/bin", "/usr/local/bin")
 _USUAL = ("gcc", "cc")
-_VERSION = re.compile(r"(?<![\d.])(\d{1,3})\.\d{1,3}\.\d{1,3}(?![\d.])")
+_VERSION = regex(r"(?<![\d.])(\d{1,3})\.\d{1,3}\.\d{1,3}(?![\d.])")
 """The first number of this form, as conftest.sh reads it."""
 
 

@@ -7,13 +7,14 @@ import re
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease
 
-_STAMPED = re.compile(r"^\d[\d/ A-Za-z:]{8,24} akmodsbuild: ")
+_STAMPED = regex(r"^\d[\d/ A-Za-z:]{8,24} akmodsbuild: ")
 """What akmods puts before each line of the build."""
-_MAKES_OWN = re.compile(r"^\s*(?:g?make(?:\[\d+\])?: \*\*\*|Error! )|Error \d+$", re.I)
-_DECISIVE = re.compile(
+_MAKES_OWN = regex(r"^\s*(?:g?make(?:\[\d+\])?: \*\*\*|Error! )|Error \d+$", re.I)
+_DECISIVE = regex(
     r"fatal error:|\berror:|ERROR: modpost|ERROR: Kernel|undefined!|not found|compiler|No space left|not supported",
     re.I,
 )

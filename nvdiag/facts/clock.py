@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -18,11 +19,11 @@ _EASTMOST, _WESTMOST = 14 * 3600, -12 * 3600
 """The offsets of all zones lie between these."""
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_NUMERIC = re.compile(
+_NUMERIC = regex(
     r"(\d{4})-(\d\d)-(\d\d)[T ]{1,2}(\d\d):(\d\d)(?::(\d\d))?(?:[.,]\d{1,9})?[ \t]?(Z|[+-]\d\d:?(?:\d\d)?)?(?![\d:])"
 )
-_ASCTIME = re.compile(r"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})")
-_SPOKEN = re.compile(
+_ASCTIME = regex(r"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})")
+_SPOKEN = regex(
     r"(?:[A-Z][a-z]{2} )?(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d)(?: ([AP])M)?(?: (UTC|GMT))?"
 )
 

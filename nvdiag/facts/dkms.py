@@ -6,12 +6,13 @@ import re
 
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable
 from nvdiag.model.versions import DriverRelease, KernelRelease
 
 COMMAND = "dkms status"
 
-_ROW = re.compile(
+_ROW = regex(
     r"^\s{0,8}nvidia(?![-_](?:fs|peer))[\w.-]{0,40}(?:/|, ?)(\d{2,4}\.[\d.]{1,12}\d)[\w:~+-]{0,40}"
     r"(?:, ?(\d{1,2}\.\d{1,3}[\w.+~-]{0,90}), ?\w{2,12})?: ?(added|built|installed|broken)\b",
     re.MULTILINE,

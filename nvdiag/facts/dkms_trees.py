@@ -13,13 +13,14 @@ from nvdiag.facts.module_files import NextBootModule, has_headers
 from nvdiag.facts.module_places import MAIN_MODULE
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease
 
 TREES = "/var/lib/dkms"
 
-_FOR_KERNEL = re.compile(r"make\.log for \S{1,120} for kernel (\S{3,80})")
-_VERSION_STRING = re.compile(r"NV_VERSION_STRING=\\?[\"']?\\?\"?(\d{3}(?:\.\d{1,4}){1,2})")
+_FOR_KERNEL = regex(r"make\.log for \S{1,120} for kernel (\S{3,80})")
+_VERSION_STRING = regex(r"NV_VERSION_STRING=\\?[\"']?\\?\"?(\d{3}(?:\.\d{1,4}){1,2})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from nvdiag.facts.log_lines import bare
@@ -11,6 +10,7 @@ from nvdiag.facts.xid import parse_xid
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, ParseError
 
 SEVERE = frozenset({48, 62, 64, 95, 140, 143})
@@ -18,8 +18,8 @@ SEVERE = frozenset({48, 62, 64, 95, 140, 143})
 double-bit errors, a halted micro-controller, a failed row remapping, errors that were not contained, a start that the
 firmware refuses (NVIDIA, XID Errors, "GPU memory errors" and the catalogue)."""
 
-_FAULT = re.compile(r"Xid \(|RmInitAdapter failed")
-_INIT = re.compile(r"GPU ([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]): RmInitAdapter failed")
+_FAULT = regex(r"Xid \(|RmInitAdapter failed")
+_INIT = regex(r"GPU ([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]): RmInitAdapter failed")
 _MOST = 4000
 
 

@@ -16,13 +16,14 @@ from nvdiag.facts.module_files import NextBootModule
 from nvdiag.host import Absent, Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
 
 _FILES = ("/etc/initramfs-tools/modules", "/etc/mkinitcpio.conf", "/etc/dracut.conf")
 _FOLDERS = ("/etc/mkinitcpio.conf.d", "/etc/dracut.conf.d", "/usr/lib/dracut/dracut.conf.d")
 _NOT_THERE = "it is not there"
-_PUT_IN = re.compile(r"nvidia\S*\s*$|MODULES=|MODULES\+=|(?:add_|force_)drivers\+?=|drivers\+=|nvidia\S* \S+=\S+", re.A)
+_PUT_IN = regex(r"nvidia\S*\s*$|MODULES=|MODULES\+=|(?:add_|force_)drivers\+?=|drivers\+=|nvidia\S* \S+=\S+", re.A)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from nvdiag.facts.xid import SxidLine, XidLine, parse_sxid, parse_xid
 from nvdiag.host import Host, Refused
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 
 _MOST = 4000
@@ -20,15 +21,15 @@ _MOST_OF_ONE = 1000
 """How many lines of one Xid on one GPU are kept, so that a flood of them leaves room for what ends it."""
 _BEFORE, _AFTER = 400, 4000
 _MOST_LOOKED_AT = 50_000
-_TELLING = re.compile(
+_TELLING = regex(
     r"Xid \(|NVRM: Xid|XidCriticalError|XID_ERRORS|RmInitAdapter failed|fallen off the bus"
     r"|NVRM: loading NVIDIA|[0-9a-f]\.[0-7]: (?:\[10de:|resetting)"
 )
-_START = re.compile(
+_START = regex(
     r"NVRM: loading NVIDIA UNIX|pci (?P<address>[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): (?:\[10de:|resetting)"
 )
-_INIT = re.compile(r"(?:GPU (?P<address>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]): )?RmInitAdapter failed")
-_PLACE = re.compile(r"GPU (?:at )?(?:PCI:)?([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}(?:\.[0-7])?)\b")
+_INIT = regex(r"(?:GPU (?P<address>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]): )?RmInitAdapter failed")
+_PLACE = regex(r"GPU (?:at )?(?:PCI:)?([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}(?:\.[0-7])?)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

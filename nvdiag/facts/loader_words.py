@@ -7,14 +7,15 @@ import re
 from nvdiag.facts.libraries import release_in
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
 
-_OPENED = re.compile(
+_OPENED = regex(
     r"(?:opened dynamic library |\bdynamic library ['\"]|\S{4,60} => /\S{0,300}/)"
     r"(lib(?:cudart|cublas(?:Lt)?|nvrtc|cusparse|nvJitLink)\.so\.[\d.]{1,8})"
 )
-_MOUNTED = re.compile(r"(?: on |^|\s|mounting )(/\S{0,300}/libcuda\.so\.\d{3}\.[\d.]{2,10}\d)\s", re.M)
+_MOUNTED = regex(r"(?: on |^|\s|mounting )(/\S{0,300}/libcuda\.so\.\d{3}\.[\d.]{2,10}\d)\s", re.M)
 _MOST = 200_000
 
 

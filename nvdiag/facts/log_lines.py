@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import re
-
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 
-_CONTAINER = re.compile(r"^[\w.-]{1,80}(?:\[[\w.-]{1,40}\])? {1,40}\| ?")
-_POD = re.compile(r"^\[(?:pod|container)/[^\]\s]{1,200}\] ")
-_LEVEL = re.compile(r"^<\d{1,3}>")
-_SINCE_BOOT = re.compile(r"^\[ {0,9}(\d{1,9}\.\d{1,9})\] ?(?:\[ {0,9}[TC]\d{1,7}\] ?)?")
-_CLOCK = re.compile(
+_CONTAINER = regex(r"^[\w.-]{1,80}(?:\[[\w.-]{1,40}\])? {1,40}\| ?")
+_POD = regex(r"^\[(?:pod|container)/[^\]\s]{1,200}\] ")
+_LEVEL = regex(r"^<\d{1,3}>")
+_SINCE_BOOT = regex(r"^\[ {0,9}(\d{1,9}\.\d{1,9})\] ?(?:\[ {0,9}[TC]\d{1,7}\] ?)?")
+_CLOCK = regex(
     r"^\[[^\]\n]{0,12}\d{1,2}:\d\d:\d\d[^\]\n]{0,30}\] ?|^\[\w{3} \w{3} {1,2}\d{1,2} [\d:]{8}(?: \d{4})?\] ?"
 )
-_SYSLOG = re.compile(
+_SYSLOG = regex(
     r"^(?:\d{4}-\d\d-\d\d[T ][\d:.,]{8,18}(?:Z|[+-]\d\d:?\d\d)?"  # ISO 8601
     r"|[^\W\d]{3,9}\.? {1,2}\d{1,2},? (?:\d{4} )?[\d:.]{8,15}"  # Oct 16 22:58:02
     r"|\d{1,2}月 {1,2}\d{1,2} [\d:]{8}"
     r"|\d{1,2} [\d:]{8})"
     r" (?:(?P<host>[\w.-]{1,255}) )?(?P<unit>[\w@./:()\\-]{1,120}?)(?:\[\d{1,10}\])?: ?"
 )
-_STREAM = re.compile(
+_STREAM = regex(
     r"^\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:?\d\d)?:? (?:std(?:out|err) [FP] )?"
     r"|^==> [a-z][\w-]{1,40}\.[\w.-]{1,40}: ?"
 )
 """What collectors of other programs' output put first: GitHub's, containerd's and Packer's."""
-_UNIT = re.compile(r"^(?:kernel|[\w@.-]{1,60}\[\d{1,10}\]): ?")
+_UNIT = regex(r"^(?:kernel|[\w@.-]{1,60}\[\d{1,10}\]): ?")
 
 
 @dataclass(frozen=True, slots=True)

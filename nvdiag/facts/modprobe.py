@@ -6,24 +6,23 @@ request from loading it; `alias nvidia off`, an `install` line that runs nothing
 
 from __future__ import annotations
 
-import re
-
 from nvdiag.facts import reading
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 FOLDERS = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
 COMMAND_LINE = "/proc/cmdline"
 
-REFUSES = re.compile(
+REFUSES = regex(
     r"(?:alias\s{1,9}nvidia\s{1,9}off|install\s{1,9}nvidia\s{1,9}(?:(?:/usr)?/bin/(?:true|false)|true|false|:))\s*(?:#.*)?"
 )
 """A line, with single spaces, by which modprobe loads nothing, whoever asks."""
-UNASKED = re.compile(r"blacklist\s{1,9}nvidia\s*(?:#.*)?")
+UNASKED = regex(r"blacklist\s{1,9}nvidia\s*(?:#.*)?")
 """A line by which the hardware's own request loads nothing."""
 
 

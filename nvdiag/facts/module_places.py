@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from nvdiag.facts import reading
 from nvdiag.facts.boot_entries import MODULE_FOLDERS
 from nvdiag.host import Absent, Host
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease
 
-MAIN_MODULE = re.compile(r"(nvidia(?:-current|-tesla|-legacy|-\d+)?(?:-\d+(?:xx)?)?(?:-open)?)\.ko(?:\.(?:xz|zst|gz))?")
+MAIN_MODULE = regex(r"(nvidia(?:-current|-tesla|-legacy|-\d+)?(?:-\d+(?:xx)?)?(?:-open)?)\.ko(?:\.(?:xz|zst|gz))?")
 """File names of nvidia.ko; Debian renames it (nvidia-current.ko, nvidia-tesla-470.ko, nvidia-legacy-390xx.ko)."""
 
 KNOWN_FOLDERS = (

@@ -13,10 +13,11 @@ from nvdiag.facts.reported import Reported
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion
 
-_ROW = re.compile(r"^([A-Za-z][\w.-]{1,80})\s{1,80}(\d[\w.+!-]{0,80})", re.M)
+_ROW = regex(r"^([A-Za-z][\w.-]{1,80})\s{1,80}(\d[\w.+!-]{0,80})", re.M)
 
 LISTED = "the list of Python packages"
 

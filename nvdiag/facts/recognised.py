@@ -11,10 +11,11 @@ from nvdiag.knowledge.cuda_errors import CudaError
 from nvdiag.knowledge.nvml import NvmlError
 from nvdiag.knowledge.topics import Topic, named, of_kind
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 
 _MOST = 12
 _LONGEST = 200_000
-_NAMES = re.compile(r"\b(?:CUDA_ERROR_[A-Z0-9_]{2,60}|cudaError[A-Z][A-Za-z0-9]{2,60}|NVML_[A-Z0-9_]{2,60})\b")
+_NAMES = regex(r"\b(?:CUDA_ERROR_[A-Z0-9_]{2,60}|cudaError[A-Z][A-Za-z0-9]{2,60}|NVML_[A-Z0-9_]{2,60})\b")
 _NUMBERS = (
     ("xid", re.compile(r"\bXid(?: error)?(?: code)?[ :=#-]{1,3}(\d{1,3})\b", re.IGNORECASE)),
     ("sxid", re.compile(r"\bSXid(?: error)?(?: code)?[ :=#-]{1,3}(\d{5})\b", re.IGNORECASE)),

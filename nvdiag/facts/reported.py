@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable
 
 _NAMES = (
     "driver|host driver|nvidia-driver|cuda|cuda-toolkit|cuda-compat|torch|pytorch|vllm|gpu|gpus|os|kernel|python|error"
     "|jax|tensorflow"
 )
-_PAIR = re.compile(rf"(?:^|[\s,;])(?P<name>{_NAMES})=(?P<value>.{{1,120}}?)(?=\s+[\w-]{{2,24}}=|[,;]|$)", re.I)
+_PAIR = regex(rf"(?:^|[\s,;])(?P<name>{_NAMES})=(?P<value>.{{1,120}}?)(?=\s+[\w-]{{2,24}}=|[,;]|$)", re.I)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from functools import lru_cache
 from itertools import accumulate, islice
 
 from nvdiag.facts.log_lines import LogLine, bare
+from nvdiag.model.regex import regex
 
 _MOST_LOOKED_AT = 2000
 _MOST_PLACES = 50_000
 _CHUNK = 1 << 20
-_NUMBER = re.compile(r"\d{2,9}$")
+_NUMBER = regex(r"\d{2,9}$")
 
 
 class SearchedText:

@@ -9,9 +9,10 @@ from nvdiag.facts.kernel_log import why_none
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, Unknown
 
-_WOKE = re.compile(r"^.{0,40}PM: (?:suspend exit|hibernation: hibernation exit|hibernation exit).*$", re.M)
+_WOKE = regex(r"^.{0,40}PM: (?:suspend exit|hibernation: hibernation exit|hibernation exit).*$", re.M)
 _LOADING = "NVRM: loading NVIDIA UNIX"
 
 

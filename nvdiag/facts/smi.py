@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import ParseError
 from nvdiag.model.versions import CudaVersion, DriverRelease
 
-_TABLE = re.compile(
+_TABLE = regex(
     r"NVIDIA-SMI[ \t]{1,9}(?P<smi>[0-9.]{1,20})[ \t]{1,60}"
     r"(?:Driver|KMD) Version:[ \t]{1,9}(?P<driver>[0-9.]{3,20})(?![^\s|])"
     r"(?:[ \t]{1,60}CUDA (?:UMD )?Version:[ \t]{1,9}(?P<cuda>[^\s|]{1,20}))?"
 )
-_LISTED_DRIVER = re.compile(r"(?:Driver|DRIVER|KMD) [Vv]ersion[ \t]{0,60}:?[ \t]{1,9}([0-9.]{3,20})(?![^\s|])")
-_LISTED_CUDA = re.compile(r"CUDA (?:UMD )?Version[ \t]{0,60}:?[ \t]{1,9}([^\s|]{1,20})")
+_LISTED_DRIVER = regex(r"(?:Driver|DRIVER|KMD) [Vv]ersion[ \t]{0,60}:?[ \t]{1,9}([0-9.]{3,20})(?![^\s|])")
+_LISTED_CUDA = regex(r"CUDA (?:UMD )?Version[ \t]{0,60}:?[ \t]{1,9}([^\s|]{1,20})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from nvdiag.facts.pci import normal_address
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable
 
-_GPU = re.compile(r"^\s{0,20}GPU ([0-9A-Fa-f]{8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])\s{0,20}$")
-_PAIR = re.compile(r"^\s{0,60}([A-Z][\w ./-]{0,60}?)\s{0,80}: (\S.{0,80}?)\s{0,80}$")
-_HEADING = re.compile(r"^\s{0,60}([A-Z][\w ./-]{0,60}?)\s{0,20}$")
+_GPU = regex(r"^\s{0,20}GPU ([0-9A-Fa-f]{8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])\s{0,20}$")
+_PAIR = regex(r"^\s{0,60}([A-Z][\w ./-]{0,60}?)\s{0,80}: (\S.{0,80}?)\s{0,80}$")
+_HEADING = regex(r"^\s{0,60}([A-Z][\w ./-]{0,60}?)\s{0,20}$")
 _SECTIONS = ("Remapped Rows", "Retired Pages", "ECC Errors", "GPU Reset Status")
-_HINT = re.compile(r"Remapped Rows|Retired Pages|ECC Errors|GPU Reset Status|GPU Recovery Action")
+_HINT = regex(r"Remapped Rows|Retired Pages|ECC Errors|GPU Reset Status|GPU Recovery Action")
 _KEPT = (
     (("Remapped Rows",), ("Pending", "Remapping Failure Occurred")),
     (("Retired Pages",), ("Pending Page Blacklist", "Pending Retirement", "Pending")),

@@ -14,24 +14,25 @@ from nvdiag.facts.smi import SmiHeader, parse_smi_header
 from nvdiag.host import Host
 from nvdiag.host.base import LATER
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 
-_GPU = re.compile(
+_GPU = regex(
     r"^\|[ ]{1,5}(?P<index>\d{1,3})[ ]{1,4}(?P<name>\S.{0,40}?)[ ]{1,40}(?:On|Off|N/A|WDDM|TCC|MCDM)?[ ]{0,4}\|"
     r"[ ]{1,6}(?P<address>[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])?",
 )
-_MEMORY = re.compile(
+_MEMORY = regex(
     r"\|[^|\n]{0,60}\|[ ]{0,24}(?P<used>\d{1,9})MiB[ ]?/[ ]{0,9}(?P<total>\d{1,9})MiB[^|\n]{0,20}\|(?P<rest>.{0,40})"
 )
-_LISTED = re.compile(
+_LISTED = regex(
     r"^[ \t]{0,8}GPU (?P<index>\d{1,3}): (?P<name>.{1,100}) \(UUID: (?P<uuid>GPU-[0-9a-fA-F-]{4,40})\)", re.M
 )
-_PROCESS = re.compile(
+_PROCESS = regex(
     r"^\|[ ]{1,8}(?P<gpu>\d{1,3})[ ]{1,9}(?:(?:N/A|\d{1,3})[ ]{1,6}(?:N/A|\d{1,3})[ ]{1,9})?(?P<pid>\d{1,10})[ ]{1,9}"
     r"(?P<type>[CG+M]{1,5})[ ]{1,9}(?P<name>\S.{0,120}?)[ ]{1,80}(?P<memory>\d{1,9})MiB[ ]{0,4}\|",
     re.M,
 )
-_WORKSTATION = re.compile(r"GeForce|Quadro|\bRTX\b(?! PRO)|\bGTX\b|TITAN|\bNVS\b|\bMX\d{2,3}\b", re.I)
+_WORKSTATION = regex(r"GeForce|Quadro|\bRTX\b(?! PRO)|\bGTX\b|TITAN|\bNVS\b|\bMX\d{2,3}\b", re.I)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,14 @@ from dataclasses import field
 from nvdiag.facts import reading
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import ParseError, Unknown
 from nvdiag.model.versions import CudaVersion
 
 VARIABLES = ("CUDA_HOME", "CUDA_PATH")
 _FIXED_FOLDERS = ("/usr/local/cuda", "/opt/cuda", "/usr/lib/nvidia-cuda-toolkit")
 _WHEEL_FOLDERS = ("nvidia/cu13", "nvidia/cuda_nvcc")
-_WRAPPED = re.compile(r"(/[^\s\"'$`;|&()<>]{1,400}/bin/nvcc)\b")
+_WRAPPED = regex(r"(/[^\s\"'$`;|&()<>]{1,400}/bin/nvcc)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from nvdiag.facts import reading
 from nvdiag.host import Absent, Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import DriverRelease
 
@@ -16,9 +17,9 @@ INSTALLER_LOG = "/var/log/nvidia-installer.log"
 UNINSTALLER_LOG = "/var/log/nvidia-uninstall.log"
 PROFILES = "/usr/share/nvidia"
 
-_COMPLETE = re.compile(r"\(version: ([0-9.]{3,20})\) is now complete")
-_CREATED = re.compile(r"^creation time: (\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})$", re.M)
-_PROFILE = re.compile(r"nvidia-application-profiles-(\d{3}\.[0-9.]{2,12})-rc")
+_COMPLETE = regex(r"\(version: ([0-9.]{3,20})\) is now complete")
+_CREATED = regex(r"^creation time: (\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})$", re.M)
+_PROFILE = regex(r"nvidia-application-profiles-(\d{3}\.[0-9.]{2,12})-rc")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
+
+from nvdiag.model.regex import regex
 
 _SHORTEST = 50
 """Characters of a line that may have been broken: nobody's terminal is narrower."""
@@ -11,7 +12,7 @@ _LONGEST = 320
 _AROUND = 12
 """How many lines before and after tell how wide the text is."""
 _MOST_JOINED = 6
-_BEGINS = re.compile(
+_BEGINS = regex(
     r"\s{0,80}(?:File \"|Traceback |[\w.-]{1,40}@[\w.-]{1,60}|[$#>|+=*-]|\[ {0,9}\d|\d{4}-\d\d-|\d\d:\d\d"
     r"|[A-Z][a-z]{2} {1,2}\d|(?:[\w.]{1,60})?(?:Error|Warning|Exception): |NVRM: |I\d{4} "
     r"|(?:INFO|WARN|ERROR|DEBUG)\w{0,4}\b)"

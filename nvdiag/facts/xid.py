@@ -6,29 +6,28 @@ import re
 
 from nvdiag.facts.pci import normal_address
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import ParseError
 
-_XID = re.compile(
-    r"\bXid \((?P<where>[^()\n]{1,60})\):? ?(?P<number>[0-9]{1,4})\b[,:]?[ \t]{0,9}(?P<rest>[^\n]{0,4000})"
-)
-_WITHOUT_PLACE = re.compile(r"\bNVRM: Xid (?P<number>[0-9]{1,4})\b[,:]?[ \t]{0,9}(?P<rest>[^\n]{0,4000})")
-_DEVICE_PLUGIN = re.compile(r"XidCriticalError: Xid=(?P<number>[0-9]{1,4})(?: on Device=(?P<where>[\w.:-]{1,80}))?")
-_EXPORTER = re.compile(r"DCGM_FI_DEV_XID_ERRORS\{(?P<labels>[^{}\n]{1,2000})\} (?P<number>[1-9][0-9]{0,3})(?![0-9.])")
-_BUS_ID = re.compile(r'pci_bus_id="([0-9A-Fa-f:.]{1,20})"')
-_GPU = re.compile(r'(?:UUID|gpu)="([\w-]{1,60})"')
-_PREVIOUS = re.compile(r"caused by previous Xid ([0-9]{1,4})", re.IGNORECASE)
-_RECOVERY = re.compile(
+_XID = regex(r"\bXid \((?P<where>[^()\n]{1,60})\):? ?(?P<number>[0-9]{1,4})\b[,:]?[ \t]{0,9}(?P<rest>[^\n]{0,4000})")
+_WITHOUT_PLACE = regex(r"\bNVRM: Xid (?P<number>[0-9]{1,4})\b[,:]?[ \t]{0,9}(?P<rest>[^\n]{0,4000})")
+_DEVICE_PLUGIN = regex(r"XidCriticalError: Xid=(?P<number>[0-9]{1,4})(?: on Device=(?P<where>[\w.:-]{1,80}))?")
+_EXPORTER = regex(r"DCGM_FI_DEV_XID_ERRORS\{(?P<labels>[^{}\n]{1,2000})\} (?P<number>[1-9][0-9]{0,3})(?![0-9.])")
+_BUS_ID = regex(r'pci_bus_id="([0-9A-Fa-f:.]{1,20})"')
+_GPU = regex(r'(?:UUID|gpu)="([\w-]{1,60})"')
+_PREVIOUS = regex(r"caused by previous Xid ([0-9]{1,4})", re.IGNORECASE)
+_RECOVERY = regex(
     r"recovery action changed\b.{0,40}?\bto (?:0x[0-9A-Fa-f]{1,4} )?\(?([A-Za-z0-9][\w -]{0,40})", re.IGNORECASE
 )
-_SXID = re.compile(
+_SXID = regex(
     r"(?P<switch>nvidia-nvswitch[0-9]{0,4}): SXid \((?:PCI:)?(?P<where>[^()\n]{1,60})\): (?P<number>[0-9]{4,6})\b,?"
     r"[ \t]{0,9}(?:(?P<severity>Fatal|Non-fatal),?[ \t]{0,9})?(?P<rest>[^\n]{0,2000})",
     re.IGNORECASE,
 )
-_ADDRESS = re.compile(r"(?:PCI:)?([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2})(\.[0-7])?(?![^\s])")
-_INSTANCE = re.compile(r"GPU-I:([0-9]{1,4})")
-_PID = re.compile(r"pid=(?:'?<unknown>'?|(?P<pid>[0-9]{1,10}))(?:,[ \t]{0,9}|$)")
-_NAME = re.compile(r"name=(?:'?<unknown>'?|(?P<name>[^\n]{1,64}?))(?:,[ \t]{1,9}|,?$)")
+_ADDRESS = regex(r"(?:PCI:)?([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2})(\.[0-7])?(?![^\s])")
+_INSTANCE = regex(r"GPU-I:([0-9]{1,4})")
+_PID = regex(r"pid=(?:'?<unknown>'?|(?P<pid>[0-9]{1,10}))(?:,[ \t]{0,9}|$)")
+_NAME = regex(r"name=(?:'?<unknown>'?|(?P<name>[^\n]{1,64}?))(?:,[ \t]{1,9}|,?$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

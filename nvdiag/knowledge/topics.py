@@ -13,6 +13,7 @@ from nvdiag.knowledge.smi_exit_codes import SmiExitCode, smi_exit_codes
 from nvdiag.knowledge.sxid import Sxid, sxids
 from nvdiag.knowledge.xid import Xid, xids
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 
 KINDS: Mapping[str, str] = {
     "finding": "Findings of nvdiag",
@@ -24,7 +25,7 @@ KINDS: Mapping[str, str] = {
 }
 """The kinds of topics, in the order of lists, each with its heading."""
 
-_SPOKEN = re.compile(
+_SPOKEN = regex(
     r"(?P<kind>s?xid|cuda(?:error)?|nvml|nvidia[- _]?smi|smi)"
     r"(?:[ _](?:driver|runtime|error|errors|return|exit|code|status|number|value))*[ :=#(]*(?P<number>\d{1,7})\)?"
 )

@@ -8,28 +8,27 @@ from collections.abc import Iterator
 from nvdiag.facts.clock import Moment, moment_in
 from nvdiag.facts.package_logs.transaction import Change, Transaction, parts_of, relevant, role_of
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import ParseError
 
 RUN_SECONDS = 600
 """dpkg's log has no transactions: lines that follow each other within this time are taken as of one run."""
 
-_PACKAGE = re.compile(r"([a-z0-9][a-z0-9+.-]{1,150})(?::([a-z0-9]{1,20}))? \(([^()]{0,300})\)")
+_PACKAGE = regex(r"([a-z0-9][a-z0-9+.-]{1,150})(?::([a-z0-9]{1,20}))? \(([^()]{0,300})\)")
 _ACTS = ("Install", "Upgrade", "Downgrade", "Reinstall", "Remove", "Purge")
-_DPKG = re.compile(
+_DPKG = regex(
     r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:(?P<act>install|upgrade|remove|purge)|status (?P<state>[a-z-]{3,30}))"
     r" (?P<name>[a-z0-9][a-z0-9+.-]{1,150})(?::[a-z0-9]{1,20})? (?P<old>\S{1,200})(?: (?P<new>\S{1,200}))?[ \t]{0,4}$",
     re.M,
 )
-_ANY_DPKG = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [a-z]{3,20} \S", re.M)
+_ANY_DPKG = regex(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [a-z]{3,20} \S", re.M)
 _UNFINISHED = frozenset({"half-installed", "unpacked", "half-configured"})
-_UNPACKING = re.compile(
+_UNPACKING = regex(
     r"^Unpacking (?P<name>[a-z0-9][a-z0-9+.-]{1,150})(?::[a-z0-9]{1,20})? \((?P<new>[^() ]{1,200})\)"
     r"(?: over \((?P<old>[^() ]{1,200})\))? ?\.\.\.",
     re.M,
 )
-_UPGRADED = re.compile(
-    r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{1,6} INFO Packages that will be upgraded: (.{0,20000})$", re.M
-)
+_UPGRADED = regex(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{1,6} INFO Packages that will be upgraded: (.{0,20000})$", re.M)
 
 
 def parse_history(text: str) -> tuple[Transaction, ...]:

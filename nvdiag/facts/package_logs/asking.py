@@ -7,6 +7,7 @@ from enum import Enum
 
 from nvdiag.facts.package_logs.transaction import Transaction
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 
 
 class Asker(Enum):
@@ -41,10 +42,10 @@ _PROGRAMS = (
     (Asker.RELEASE_UPGRADE, re.compile(r"release-upgrade|system-upgrade"), "a release upgrade"),
     (Asker.ANSIBLE, re.compile(r"ansible", re.I), "ansible"),
 )  # fmt: skip
-_OF_ANSIBLE = re.compile(r"apt-get -y +-o Dpkg::Options::=--force-confdef +-o Dpkg::Options::=--force-confold ")
+_OF_ANSIBLE = regex(r"apt-get -y +-o Dpkg::Options::=--force-confdef +-o Dpkg::Options::=--force-confold ")
 """The order in which ansible's apt module writes its options; a person seldom does."""
-_OF_PUPPET = re.compile(r"apt-get -q -y -o DPkg::Options::=--force-confold ")
-_OF_CLOUD_INIT = re.compile(r"Dpkg::Options::=--force-confold --option=Dpkg::options::=--force-unsafe-io")
+_OF_PUPPET = regex(r"apt-get -q -y -o DPkg::Options::=--force-confold ")
+_OF_CLOUD_INIT = regex(r"Dpkg::Options::=--force-confold --option=Dpkg::options::=--force-unsafe-io")
 
 
 def asked_for(transaction: Transaction) -> Asked:

@@ -7,29 +7,30 @@ from dataclasses import replace
 
 from nvdiag.facts.clock import Moment, moment_in
 from nvdiag.facts.package_logs.transaction import RUN_FILE, Change, Transaction, relevant, role_of
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import ParseError
 
 RUN_SECONDS = 1800
-_ZYPP = re.compile(
+_ZYPP = regex(
     r"^(?P<when>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\|(?P<act>command|install|remove) ?\|(?P<rest>.{0,2000})$", re.M
 )
-_PACMAN = re.compile(
+_PACMAN = regex(
     r"^\[(?P<when>\d{4}-\d\d-\d\d[T ][\d:]{5,8}(?:[+-]\d{4})?)\] (?:\[(?P<by>[A-Z-]{3,20})\] )?"
     r"(?:Running '(?P<command>[^'\n]{1,1000})'|(?P<act>upgraded|downgraded|installed|removed|reinstalled)"
     r" (?P<name>[\w@.+-]{1,150}) \((?P<versions>[^()\n]{1,300})\)|(?P<mark>transaction \w{5,12}))",
     re.M,
 )
-_DIFFERENCE = re.compile(r"^  (?P<name>[\w.+-]{2,150}) (?P<old>\S{1,120}) -> (?P<new>\S{1,120})$", re.M)
-_CREATED = re.compile(r"^creation time: (.{20,30})$", re.M)
-_COMPLETE = re.compile(
+_DIFFERENCE = regex(r"^  (?P<name>[\w.+-]{2,150}) (?P<old>\S{1,120}) -> (?P<new>\S{1,120})$", re.M)
+_CREATED = regex(r"^creation time: (.{20,30})$", re.M)
+_COMPLETE = regex(
     r"^-> Installation of .{1,120}?\(version: ([0-9.]{3,20})\) is\s{1,20}now\s{1,20}complete", re.M | re.S
 )
-_UNINSTALLED = re.compile(
+_UNINSTALLED = regex(
     r"Uninstallation of existing driver: .{1,120}?\((?:\d\.\d-\d{1,9} \()?([0-9.]{3,20})\){1,2} is\s{1,20}complete",
     re.S,
 )
-_VERSION = re.compile(r"^(?:installer version: |-> Installing NVIDIA driver version )([0-9.]{3,20}?)\.?$", re.M)
-_ARGUMENTS = re.compile(r"^nvidia-installer command line:\n((?:    \S.{0,300}\n){1,60})", re.M)
+_VERSION = regex(r"^(?:installer version: |-> Installing NVIDIA driver version )([0-9.]{3,20}?)\.?$", re.M)
+_ARGUMENTS = regex(r"^nvidia-installer command line:\n((?:    \S.{0,300}\n){1,60})", re.M)
 
 
 def parse_zypp_history(text: str) -> tuple[Transaction, ...]:

@@ -13,6 +13,7 @@ from nvdiag.facts.package_logs import apt, others, rpm
 from nvdiag.facts.package_logs.asking import Asker, asked_for
 from nvdiag.facts.package_logs.transaction import Transaction
 from nvdiag.host import Absent, Host
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import ParseError, Unknown
 
 MOST_FILES = 13
@@ -36,8 +37,8 @@ _PARSERS: dict[str, Parser] = {
     ZYPP: others.parse_zypp_history, PACMAN: others.parse_pacman_log, INSTALLER: others.parse_installer_log,
     UNINSTALLER: others.parse_installer_log,
 }  # fmt: skip
-_HISTORY_INFO = re.compile(r"(?:dnf5?|yum)\b.*\bhistory\b")
-_OSTREE = re.compile(r"rpm-ostree\b")
+_HISTORY_INFO = regex(r"(?:dnf5?|yum)\b.*\bhistory\b")
+_OSTREE = regex(r"rpm-ostree\b")
 
 
 @dataclass(slots=True)

@@ -8,29 +8,30 @@ from dataclasses import dataclass, field  # noqa: TID251 - one is filled as the 
 
 from nvdiag.facts.clock import Moment, moment_in, without_year
 from nvdiag.facts.package_logs.transaction import Transaction, paired, parts_of, role_of, split_nevra
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import ParseError
 
 RUN_SECONDS = 1800
 """Lines that follow each other within this time are of one run, where the log does not mark runs itself."""
 
 _STAMP = r"(?P<when>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:?(?:\d\d)?)?)"
-_DNF_RPM = re.compile(
+_DNF_RPM = regex(
     rf"^{_STAMP} (?:SUBDEBUG (?P<act>[A-Z][a-z]{{3,14}}): (?P<package>\S{{3,250}})"
     r"|INFO (?P<start>--- logging initialized))",
     re.M,
 )
-_DNF_COMMAND = re.compile(rf"^{_STAMP} DDEBUG Command: (?P<command>.{{1,1000}})$", re.M)
-_DNF5 = re.compile(
+_DNF_COMMAND = regex(rf"^{_STAMP} DDEBUG Command: (?P<command>.{{1,1000}})$", re.M)
+_DNF5 = regex(
     rf'^{_STAMP} \[\d{{1,10}}\] INFO (?:--- DNF5 launched with arguments: "(?P<command>.{{1,1000}}?)" ---'
     r'|RPM callback (?P<act>install|uninstall) start "(?P<package>[^"\s]{3,250})")',
     re.M,
 )
-_YUM = re.compile(
+_YUM = regex(
     r"^(?P<when>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) (?P<act>Updated|Installed|Erased|Dep-Installed):"
     r" (?P<package>\S{3,250})",
     re.M,
 )
-_ALTERED = re.compile(r"^[ \t]{1,8}([A-Z][A-Za-z-]{3,20}) {1,12}(\S{3,250})", re.M)
+_ALTERED = regex(r"^[ \t]{1,8}([A-Z][A-Za-z-]{3,20}) {1,12}(\S{3,250})", re.M)
 _ADDING = frozenset({"Install", "Installed", "Upgrade", "Downgrade", "Reinstall", "Update", "Dep-Install", "install"})
 _TAKING = frozenset(
     {

@@ -8,6 +8,7 @@ from enum import Enum
 
 from nvdiag.facts.clock import Moment
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import ParseError
 from nvdiag.model.versions import DriverRelease
 
@@ -25,24 +26,24 @@ class Role(Enum):
 RUN_FILE = "NVIDIA's installer (.run)"
 """What stands in place of a package's name for a run of NVIDIA's own installer."""
 
-_NOT_OF_THE_DRIVER = re.compile(
+_NOT_OF_THE_DRIVER = regex(
     r"container|docker|cudnn|cudart|nsight|toolkit|prime|settings|vaapi|egl|persistenced|modprobe|xconfig|texture"
     r"|optical|detect|installer|headers|icd|vdpau|nccl|assistant|pinning|^python|-(?:doc|dev|devel|tools|py)$"
     r"|^linux-(?!modules-nvidia|objects-nvidia|signatures-nvidia)"
 )
-_KERNEL = re.compile(
+_KERNEL = regex(
     r"linux-image-(?:unsigned-)?\d\S*|kernel(?:-core|-default|-uek-core|-longterm)?|linux(?:-lts|-zen|-hardened|-rt)?"
 )
-_MODULE = re.compile(
+_MODULE = regex(
     r"nvidia\S*-dkms\S*|nvidia\S*kernel-(?:source|dkms)\S*|linux-(?:modules|objects|signatures)-nvidia\S*"
     r"|a?kmod-nvidia\S*|nvidia-\S*kmp\S*|nvidia(?:-open)?(?:-lts)?|nvidia-kmod(?!-common)\S*"
 )
-_LIBRARY = re.compile(
+_LIBRARY = regex(
     r"libnvidia-compute\S*|libcuda1|libnvidia-ml1?|nvidia(?:-\d+xx)?-utils|nvidia-driver-(?:cuda-)?libs"
     r"|nvidia-compute-G\d+|xorg-x11-drv-nvidia(?:-\d+xx)?-cuda-libs|nvidia-x11\S*"
 )
-_FIRMWARE = re.compile(r"firmware-nvidia\S*|nvidia-firmware\S*|nvidia-(?:kernel-common|kmod-common)\S*|nvidia-gsp\S*")
-_OTHER = re.compile(r"\S*nvidia\S*|libcuda\S*|cuda-drivers\S*")
+_FIRMWARE = regex(r"firmware-nvidia\S*|nvidia-firmware\S*|nvidia-(?:kernel-common|kmod-common)\S*|nvidia-gsp\S*")
+_OTHER = regex(r"\S*nvidia\S*|libcuda\S*|cuda-drivers\S*")
 
 
 def role_of(name: str) -> Role | None:

@@ -1,0 +1,38 @@
+"""Regular expressions that are compiled on use are those that were written, and all of them can be compiled."""
+
+from __future__ import annotations
+
+import copy
+import pkgutil
+import re
+from importlib import import_module
+
+import pytest
+
+import nvdiag
+from nvdiag.model.regex import regex
+
+WORD = regex(r"(?P<first>\w)\w*", re.IGNORECASE)
+
+
+def test_a_pattern_does_what_a_compiled_one_does() -> None:
+    compiled = re.compile(r"(?P<first>\w)\w*", re.IGNORECASE)
+    for _ in range(2):
+        assert [found["first"] for found in WORD.finditer("one two")] == ["o", "t"]
+        assert WORD.sub("x", "one two") == compiled.sub("x", "one two")
+        assert (WORD.pattern, WORD.flags, WORD.groupindex) == (compiled.pattern, compiled.flags, compiled.groupindex)
+        assert WORD.match("!") is None
+    assert copy.copy(regex("a")).match("a")
+
+
+def test_every_pattern_of_the_package_can_be_compiled() -> None:
+    names = [one.name for one in pkgutil.walk_packages(nvdiag.__path__, "nvdiag.") if not one.name.endswith("__main__")]
+    patterns = [value for name in names for value in vars(import_module(name)).values() if type(value) is regex]
+    assert len(patterns) > 100
+    for one in patterns:
+        assert one.flags
+
+
+def test_a_wrong_pattern_is_an_error_when_it_is_used() -> None:
+    with pytest.raises(re.error):
+        regex("(").match("")
