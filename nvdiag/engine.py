@@ -129,7 +129,9 @@ class Facts(dict[type[Any], Any]):
         kinds = {kind[0]: None for function in functions for kind in wanted(function).values()}
         kinds.update(dict.fromkeys(also))
         known: dict[type[Any], bool] = {}
-        for kind in sorted(kinds, key=lambda kind: waits(kind, known)):
+        for kind in kinds:
+            waits(kind, known)
+        for kind in sorted(known, key=known.__getitem__):
             self[kind]
 
 

@@ -33,6 +33,7 @@ def main() -> None:
     except SystemExit as leaving:
         # where the reader of a help text went away click wraps stdout and exits with 1, which here is a problem found
         code = leaving.code if sys.stdout is stdout else 141
+    gc.freeze()  # else Python looks through all of it once more before it leaves
     sys.exit(_UNKNOWN_TO_NAGIOS if code in (2, 4) and _for_nagios(arguments) else code)
 
 

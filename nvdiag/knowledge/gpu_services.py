@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from nvdiag.knowledge._tables import MalformedTable, Table, distinct, read
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,8 @@ def gpu_services_of(table: Table) -> tuple[GpuService, ...]:
         GpuService(
             name=row.text("name"),
             order=row.number("order"),
-            units=re.compile(row.text("units")),
-            comms=re.compile(row.text("comms")),
+            units=regex(row.text("units")),
+            comms=regex(row.text("comms")),
             says=row.text("says"),
             source=row.source(),
         )

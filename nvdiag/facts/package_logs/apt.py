@@ -73,7 +73,7 @@ def parse_dpkg_log(text: str) -> tuple[Transaction, ...]:
         raise ParseError("no line is of the form that dpkg's log has")
     runs: list[tuple[Moment, dict[str, Change], dict[str, str]]] = []
     last = 0
-    for found in _DPKG.finditer(text):
+    for found in filter(None, map(_DPKG.match, filter(_may_be_relevant, text.split("\n")))):
         if role_of(found["name"]) is None or (when := moment_in(found[1])) is None:
             continue
         again = bool(runs) and found["act"] in ("install", "upgrade") and found["name"] in runs[-1][1]
@@ -97,6 +97,11 @@ def parse_dpkg_log(text: str) -> tuple[Transaction, ...]:
         for when, changes, states in runs
         if changes
     )
+
+
+def _may_be_relevant(line: str) -> bool:
+    """Whether a line may name a package of the driver or the kernel: asked first, since nearly all lines do not."""
+    return "nvidia" in line or "linux" in line or "cuda" in line or "kernel" in line
 
 
 def _note(changes: dict[str, Change], name: str, act: str, old: str, new: str) -> None:
