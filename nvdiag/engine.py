@@ -83,14 +83,14 @@ def _named(hint: str, function: Callable[..., object]) -> tuple[type[Any], ...]:
 def waits(kind: type[Any], known: dict[type[Any], bool] | None = None) -> bool:
     """Whether a fact, or one that it is made of, waits for a child process: those are collected last.
 
-    `known` has what was found out of other facts.
+    `known` has what was found out of other facts, and gets it of this one and all that stand behind it.
     """
     known = {} if known is None else known
     if kind not in known:
         known[kind] = False  # of a fact that depends on itself
         collect = getattr(kind, "collect", None)
-        made_of = [kinds[0] for kinds in wanted(collect).values()] if collect is not None else []
-        known[kind] = getattr(kind, "waits_for_child", False) or any(waits(one, known) for one in made_of)
+        made_of = wanted(collect).values() if collect is not None else ()
+        known[kind] = any([getattr(kind, "waits_for_child", False), *(waits(kinds[0], known) for kinds in made_of)])
     return known[kind]
 
 

@@ -62,6 +62,16 @@ class OnSlow:
         return cls()
 
 
+@dataclass(frozen=True)
+class SlowBehind:
+    waits_for_child = True
+
+    @classmethod
+    def collect(cls, on_slow: OnSlow, on: OnPlain) -> SlowBehind:
+        ORDER.append("SlowBehind")
+        return cls()
+
+
 class Silent:
     @classmethod
     def collect(cls, host: Host) -> Silent:
@@ -275,6 +285,11 @@ def test_what_waits_for_a_child_is_collected_last() -> None:
 
     run(takes, also=(Plain,))
     assert ORDER == ["Plain", "OnPlain", "Slow", "OnSlow"]
+
+
+def test_what_stands_behind_a_fact_that_waits_is_collected_before_there_is_any_waiting() -> None:
+    run(also=(SlowBehind,))
+    assert ORDER == ["Plain", "OnPlain", "Slow", "OnSlow", "SlowBehind"]
 
 
 def test_plugin_that_does_not_import_is_a_finding_and_a_failed_check() -> None:

@@ -63,6 +63,26 @@ class Console:
     bound: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class HolderSearch:
+    """The walk over /proc, under way in its child while other files are read. Only where a reload is in question."""
+
+    @classmethod
+    def collect(
+        cls,
+        host: Host,
+        surroundings: Surroundings,
+        loaded: LoadedDriver,
+        libraries: DriverLibraries | Unknown,
+    ) -> HolderSearch:
+        if not surroundings.has_own_kernel_modules or surroundings.tegra:
+            raise NotApplicable("the kernel's modules are not this system's own to reload")
+        if not reload_in_question(loaded, libraries):
+            raise NotApplicable("the loaded modules and the libraries are one release, so nothing is to be reloaded")
+        host.start(PROBE)
+        return cls()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleHolders:
     """What keeps the driver's modules from being unloaded.
@@ -85,13 +105,14 @@ class ModuleHolders:
     cdi: str = ""
     told_by: str = ""
 
+    waits_for_child = True
+
     @classmethod
     def collect(
         cls,
         host: Host,
+        search: HolderSearch | Unknown,
         surroundings: Surroundings,
-        loaded: LoadedDriver | Unknown,
-        libraries: DriverLibraries | Unknown,
         messages: Messages | Unknown,
         modules: KernelModules | Unknown,
     ) -> ModuleHolders:
@@ -99,13 +120,11 @@ class ModuleHolders:
             raise NotApplicable("the kernel's modules are not this system's own to reload")
         if PROBE in host.recorded("probes") and host.source.kind == "paste":
             told = isinstance(messages, Messages) and bool(messages.proving("driver-library-mismatch"))
-            if not told and not (isinstance(loaded, LoadedDriver) and reload_in_question(loaded, libraries)):
+            if not told and isinstance(search, Unknown):
                 raise NotApplicable("the text tells of no mismatch, so nothing is to be reloaded")
             return _pasted(host, modules)
-        if isinstance(loaded, Unknown):
-            raise loaded
-        if not reload_in_question(loaded, libraries):
-            raise NotApplicable("the loaded modules and the libraries are one release, so nothing is to be reloaded")
+        if isinstance(search, Unknown):
+            raise search
         after = _dependants(host)
         from nvdiag.knowledge.gpu_services import service_of
 

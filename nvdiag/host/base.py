@@ -105,6 +105,9 @@ class Host(ABC):
         `seconds` is the run's deadline counted from its start, unless the person gave another.
         """
 
+    def start(self, probe: str) -> None:
+        """Start one more probe's child now, to be waited for when its answer is asked for."""
+
     def recorded(self, section: str) -> tuple[str, ...]:
         """What a recording has in a section: where to look besides the usual places. A live machine names nothing."""
         return ()

@@ -71,9 +71,12 @@ class LiveHost(Host):
         if self._given is None:
             self._until = self._started + seconds
         for name in probes:
-            if name not in self._probes:
-                self._probes[name] = Probing(name)
+            self.start(name)
         self._begin_journal()
+
+    def start(self, probe: str) -> None:
+        if probe not in self._probes:
+            self._probes[probe] = Probing(probe)
 
     def _begin_journal(self) -> None:
         """Where this user may not open the kernel's log, have journalctl print it meanwhile, where it may."""
@@ -226,8 +229,7 @@ class LiveHost(Host):
         return children.Running([program, *argv[1:]], env)
 
     def _probe(self, name: str) -> dict[str, Json]:
-        if name not in self._probes:
-            self._probes[name] = Probing(name)
+        self.start(name)
         until = min(self._until, time.monotonic() + PATIENCE[name]) if name in PATIENCE else self._until
         return self._probes[name].answer(until)
 

@@ -41,6 +41,9 @@ class RecordingHost(Host):
     def begin(self, probes: Iterable[str], seconds: float) -> None:
         self.inner.begin(probes, seconds)
 
+    def start(self, probe: str) -> None:
+        self.inner.start(probe)
+
     def recorded(self, section: str) -> tuple[str, ...]:
         return self.inner.recorded(section)
 

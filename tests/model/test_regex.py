@@ -36,3 +36,19 @@ def test_every_pattern_of_the_package_can_be_compiled() -> None:
 def test_a_wrong_pattern_is_an_error_when_it_is_used() -> None:
     with pytest.raises(re.error):
         regex("(").match("")
+
+
+def test_what_a_run_imports_compiles_no_pattern_before_it_is_used() -> None:
+    rooms = ("facts", "knowledge", "checks", "model")
+    names = [
+        one.name
+        for room in rooms
+        for one in pkgutil.walk_packages(import_module(f"nvdiag.{room}").__path__, f"nvdiag.{room}.")
+    ]
+    compiled = [
+        f"{name}.{key}"
+        for name in names
+        for key, value in vars(import_module(name)).items()
+        if isinstance(value, re.Pattern)
+    ]
+    assert compiled == []
