@@ -6,6 +6,8 @@ request from loading it; `alias nvidia off`, an `install` line that runs nothing
 
 from __future__ import annotations
 
+import re
+
 from nvdiag.facts import reading
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.surroundings import Surroundings
