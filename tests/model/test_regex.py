@@ -6,10 +6,10 @@ import copy
 import pkgutil
 import re
 from importlib import import_module
+from types import ModuleType
 
 import pytest
 
-import nvdiag
 from nvdiag.model.regex import regex
 
 WORD = regex(r"(?P<first>\w)\w*", re.IGNORECASE)
@@ -25,9 +25,15 @@ def test_a_pattern_does_what_a_compiled_one_does() -> None:
     assert copy.copy(regex("a")).match("a")
 
 
+def _modules() -> list[ModuleType]:
+    rooms = [import_module(f"nvdiag.{room}") for room in ("facts", "knowledge", "checks", "model")]
+    return [
+        import_module(one.name) for room in rooms for one in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")
+    ]
+
+
 def test_every_pattern_of_the_package_can_be_compiled() -> None:
-    names = [one.name for one in pkgutil.walk_packages(nvdiag.__path__, "nvdiag.") if not one.name.endswith("__main__")]
-    patterns = [value for name in names for value in vars(import_module(name)).values() if type(value) is regex]
+    patterns = [value for module in _modules() for value in vars(module).values() if type(value) is regex]
     assert len(patterns) > 100
     for one in patterns:
         assert one.flags
@@ -39,16 +45,10 @@ def test_a_wrong_pattern_is_an_error_when_it_is_used() -> None:
 
 
 def test_what_a_run_imports_compiles_no_pattern_before_it_is_used() -> None:
-    rooms = ("facts", "knowledge", "checks", "model")
-    names = [
-        one.name
-        for room in rooms
-        for one in pkgutil.walk_packages(import_module(f"nvdiag.{room}").__path__, f"nvdiag.{room}.")
-    ]
     compiled = [
-        f"{name}.{key}"
-        for name in names
-        for key, value in vars(import_module(name)).items()
+        f"{module.__name__}.{key}"
+        for module in _modules()
+        for key, value in vars(module).items()
         if isinstance(value, re.Pattern)
     ]
     assert compiled == []
