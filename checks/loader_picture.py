@@ -1,4 +1,4 @@
-"""What the loader takes of CUDA's libraries for PyTorch or a named program: whether all are found and fit its build."""
+"""What the loader takes of CUDA's libraries for a framework or a named program: whether all are found and fit."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _MOST_NAMED = 5
 def _asked(libraries: CudaLibraries) -> list[CudaLibrary]:
     """What the program asks for, itself or through another library. NotApplicable where there is none."""
     if not libraries.program:
-        raise NotApplicable("no PyTorch with CUDA is installed here")
+        raise NotApplicable("no program is known here that asks for CUDA's libraries")
     return [one for one in libraries.libraries.values() if one.asked_by]
 
 
 @check("cuda-library-missing", "cudnn-mismatch", "nccl-mismatch", area="libraries")
 def the_program_finds_cudas_libraries(libraries: CudaLibraries, frameworks: Frameworks | Unknown) -> Iterator[Finding]:
-    """The loader finds every CUDA library that the PyTorch installed here, or the named program, needs."""
+    """The loader finds every CUDA library that the framework installed here, or the named program, needs."""
     missing = [one for one in _asked(libraries) if one.taken is None]
     if missing and libraries.blind is not None:
         raise Unknown(f"whether {missing[0].soname} is found: {libraries.blind}")
@@ -46,12 +46,13 @@ def _missing(
     more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
     return Finding(
         id=identifier,
-        severity=Severity.ERROR,
+        severity=Severity.WARNING if libraries.program.startswith("onnxruntime ") else Severity.ERROR,
         confidence=Confidence.CERTAIN,
         kind=FindingClass.ENVIRONMENT,
         title=f"{libraries.program} needs {listed([*names[:_MOST_NAMED], *more])},"
         f" which the loader does not find for it",
-        detail="It does not start, or the first call that needs the library fails. The driver is not the reason.",
+        detail="It does not start, or what needs the library fails or falls back to the CPU. The driver is not the"
+        " reason.",
         evidence=tuple(
             Evidence(
                 source=by,
@@ -60,7 +61,9 @@ def _missing(
             )
             for by in dict.fromkeys(one.asked_by for one in some)
         ),
-        remedies=find_or_install(names) if libraries.named or environment is None else (_anew(some, environment),),
+        remedies=(_anew(some, environment),)
+        if environment is not None and not libraries.named and libraries.program.startswith("torch ")
+        else find_or_install(names),
         explains=frozenset({"no-cuda-device"}),
         layers=(Layer.TOOLKITS,),
     )

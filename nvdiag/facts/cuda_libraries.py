@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from nvdiag.facts import loading, reading
 from nvdiag.facts.cuda_sonames import COMPONENTS, is_cudas, numbered_wheels, stem, wheel_names
-from nvdiag.facts.frameworks import Frameworks
+from nvdiag.facts.frameworks import Frameworks, kernel_libraries
 from nvdiag.facts.loader import Taken
 from nvdiag.facts.python_environments import PythonEnvironment, PythonEnvironments, parse_info
 from nvdiag.facts.search_path import CACHED, SearchPath
@@ -57,7 +57,8 @@ class CudaLibraries:
     """CUDA's libraries as one program gets them, else as any would that has no folders of its own; by soname.
 
     `program` is what they were followed for, empty where there is none: the one that NVDIAG_PROGRAM names, else the
-    PyTorch of this environment, and `named` whether it is the former. `blind` says why some may have been missed.
+    PyTorch, ONNX Runtime or llama-cpp-python of this environment. `named` is whether it is the former. `blind` says why
+    some may have been missed.
     NotApplicable where there is no such library and nobody asks for one.
     """
 
@@ -77,17 +78,17 @@ class CudaLibraries:
     ) -> CudaLibraries:
         environment = environments.chosen if isinstance(environments, PythonEnvironments) else None
         copies = _copies(host, search, environment, toolkits)
-        torch = frameworks.found.get("torch") if isinstance(frameworks, Frameworks) else None
-        taken: dict[str, Taken] = {}
-        pins: dict[str, str] = {}
-        program = ""
         named = reading.variable(host, ASKED)
+        pins: dict[str, str] = {}
         if named:
             program, taken = named, loading.as_a_program_gets_them(host, search, named)
-        elif environment is not None and torch is not None and torch.cuda is not None:
-            program = f"torch {torch.version}"
-            taken = loading.as_torch_gets_them(host, search, environment)
-            pins = parse_pins(reading.text(host, f"{environment.infos.get('torch', '')}/METADATA") or "")
+        elif isinstance(frameworks, Frameworks):
+            program, taken = _of_a_framework(host, search, frameworks)
+            info = frameworks.environment.infos.get("torch")
+            if info is not None and program.startswith("torch "):
+                pins = parse_pins(reading.text(host, f"{info}/METADATA") or "")
+        else:
+            program, taken = "", {}
         found = {}
         for soname in sorted({*copies, *taken}):
             one = taken.get(soname) or _as_anybody_gets_it(soname, search, copies.get(soname, ()))
@@ -95,6 +96,20 @@ class CudaLibraries:
         if not found:
             raise NotApplicable("no CUDA library is here, and nothing asks for one")
         return cls(program=program, named=bool(named), libraries=found, blind=search.blind)
+
+
+def _of_a_framework(host: Host, search: SearchPath, frameworks: Frameworks) -> tuple[str, dict[str, Taken]]:
+    """The first of them that has CUDA, with what it gets."""
+    for name in ("torch", "onnxruntime", "llama-cpp-python"):
+        one = frameworks.found.get(name)
+        if one is None or one.cuda is None:
+            continue
+        if name == "torch":
+            return f"torch {one.version}", loading.as_torch_gets_them(host, search, frameworks.environment)
+        for path in kernel_libraries(host, frameworks, one):
+            taken = loading.as_a_module_gets_them(host, search, frameworks.environment, path)
+            return f"{name} {one.version}", taken
+    return "", {}
 
 
 def parse_pins(metadata: str) -> dict[str, str]:

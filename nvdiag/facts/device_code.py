@@ -7,20 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from nvdiag.facts import reading
 from nvdiag.facts.architectures import GpuCapabilities
-from nvdiag.facts.frameworks import Framework, Frameworks
+from nvdiag.facts.frameworks import Framework, Frameworks, kernel_libraries
 from nvdiag.host import Host
 from nvdiag.knowledge.compute_capabilities import code_runs_on
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
-
-_LIBRARIES = {
-    "torch": ("torch", ("lib/libtorch_cuda.so", "lib/libtorch_cuda_cu.so")),
-    "onnxruntime": ("onnxruntime", ("capi/libonnxruntime_providers_cuda.so",)),
-    "llama-cpp-python": ("llama_cpp", ("lib/libggml-cuda.so",)),
-}
-"""Where the kernels lie, below a framework's own folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +47,10 @@ def _codes(host: Host, frameworks: Frameworks, gpus: GpuCapabilities) -> Iterato
         if framework.architectures:
             yield DeviceCode(framework=framework, architectures=framework.architectures, source=framework.source)
             continue
-        for path in _libraries(host, frameworks, framework):
+        for path in kernel_libraries(host, frameworks, framework):
             if (code := _code(host, framework, path, gpus)) is not None:
                 yield code
                 break
-
-
-def _libraries(host: Host, frameworks: Frameworks, framework: Framework) -> Iterator[str]:
-    if framework.source.endswith(".so"):
-        yield framework.source
-    package, files = _LIBRARIES.get(framework.name, ("", ()))
-    folder = frameworks.environment.modules.get(package)
-    yield from (f"{folder}/{file}" for file in files if folder and reading.is_there(host, f"{folder}/{file}"))
 
 
 def _code(host: Host, framework: Framework, path: str, gpus: GpuCapabilities) -> DeviceCode | None:

@@ -240,3 +240,20 @@ _READERS: Mapping[str, Callable[[Host, PythonEnvironment, str], Framework | None
     "numba-cuda": _versions_only,
     "ctranslate2": _versions_only,
 }
+
+
+_KERNELS = {
+    "torch": ("torch", ("lib/libtorch_cuda.so", "lib/libtorch_cuda_cu.so")),
+    "onnxruntime": ("onnxruntime", ("capi/libonnxruntime_providers_cuda.so",)),
+    "llama-cpp-python": ("llama_cpp", ("lib/libggml-cuda.so",)),
+}
+"""Where the kernels lie, below a framework's own folder."""
+
+
+def kernel_libraries(host: Host, frameworks: Frameworks, framework: Framework) -> Iterator[str]:
+    """The compiled files of a framework that hold its kernels, as far as they are there."""
+    if framework.source.endswith(".so"):
+        yield framework.source
+    package, files = _KERNELS.get(framework.name, ("", ()))
+    folder = frameworks.environment.modules.get(package)
+    yield from (f"{folder}/{file}" for file in files if folder and reading.is_there(host, f"{folder}/{file}"))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from nvdiag.facts import reading
 from nvdiag.facts.cuda_sonames import is_cudas, stem
-from nvdiag.facts.loader import Process, Taken
+from nvdiag.facts.loader import PRELOADED, Process, Taken
 from nvdiag.facts.python_environments import PythonEnvironment
 from nvdiag.facts.search_path import SearchPath
 from nvdiag.host import Host
@@ -32,6 +32,23 @@ def as_a_program_gets_them(host: Host, search: SearchPath, program: str) -> dict
     for name in (host.resolve(program), f"{folder}/libggml-cuda.so"):
         process.load(name)
     return {name: one for name, one in process.taken.items() if is_cudas(name)}
+
+
+def as_a_module_gets_them(
+    host: Host, search: SearchPath, environment: PythonEnvironment, path: str
+) -> dict[str, Taken]:
+    """What a compiled module of an environment gets; NVIDIA's wheels there count, which such modules load themselves.
+
+    ONNX Runtime does so by its preload_dlls(), others by ctypes.
+    """
+    process = Process(host, environment.python, search, lambda name: not name.startswith(_OF_THE_C_LIBRARY))
+    process.load(path)
+    wheels = {file.rpartition("/")[2]: file for file in _wheel_files(host, environment)}
+    return {
+        name: Taken(name, wheels[name], PRELOADED, one.by) if one.path is None and name in wheels else one
+        for name, one in process.taken.items()
+        if is_cudas(name)
+    }
 
 
 def as_torch_gets_them(host: Host, search: SearchPath, environment: PythonEnvironment) -> dict[str, Taken]:

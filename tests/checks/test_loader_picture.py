@@ -19,7 +19,17 @@ from nvdiag.model.unknown import NotApplicable
 from tests.checks.diagnosing import diagnosed, first, ids
 from tests.report.reporting import as_document
 from tests.scenarios import machines
-from tests.scenarios.pythons import PRELOADING_ALL, library, site, torch, torch_with_cuda, venv, wheel
+from tests.scenarios.pythons import (
+    PRELOADING_ALL,
+    library,
+    onnxruntime,
+    package,
+    site,
+    torch,
+    torch_with_cuda,
+    venv,
+    wheel,
+)
 from tests.scenarios.tree import Tree
 
 NEW = "570.172.08"
@@ -221,6 +231,38 @@ def test_a_persons_environment_is_judged_the_same_after_redaction() -> None:
     document = redacted(json.loads(text))
     assert "lovelace" not in json.dumps(document)
     assert ids(SnapshotHost(document, "redacted")) == ids(machine)
+
+
+PROVIDER = "onnxruntime/capi/libonnxruntime_providers_cuda.so"
+NEEDS = ("libcublasLt.so.12", "libcublas.so.12", "libcudart.so.12", "libcudnn.so.9", "libc.so.6")
+
+
+def with_onnxruntime(*folders: str) -> Tree:
+    """ONNX Runtime for CUDA without PyTorch, and NVIDIA's wheels in these folders."""
+    own = package("onnxruntime-gpu", "1.22.0", onnxruntime("onnxruntime-gpu"))
+    wheels = (wheel(folder) for folder in folders)
+    return machines.joined(WELL, venv(own, library(f"{site()}/{PROVIDER}", NEEDS), *wheels))
+
+
+def test_onnxruntime_gets_nvidias_wheels_by_its_own_preloading() -> None:
+    machine = with_onnxruntime("cublas", "cuda_runtime", "cudnn")
+    assert picture(machine).program == "onnxruntime 1.22.0"
+    assert picture(machine).libraries["libcudnn.so.9"].rule == PRELOADED
+    assert ids(machine) == []
+
+
+def test_an_onnxruntime_for_cuda_without_cudas_libraries_is_told() -> None:
+    found = first(with_onnxruntime("cublas", "cuda_runtime"))
+    assert (found.id, found.severity) == ("cudnn-mismatch", Severity.WARNING)
+    assert found.title == "onnxruntime 1.22.0 needs libcudnn.so.9, which the loader does not find for it"
+
+
+def test_a_llama_cpp_for_cuda_without_cudas_libraries_is_told() -> None:
+    backend = library(f"{site()}/llama_cpp/lib/libggml-cuda.so", ("libcudart.so.12", "libcublas.so.12"))
+    machine = machines.joined(WELL, venv(package("llama-cpp-python", "0.3.16"), backend, wheel("cuda_runtime")))
+    found = first(machine)
+    assert (found.id, found.severity) == ("cuda-library-missing", Severity.ERROR)
+    assert "llama-cpp-python 0.3.16 needs libcublas.so.12" in found.title
 
 
 SERVER = "/opt/llama/bin/llama-server"
