@@ -153,3 +153,10 @@ def test_a_build_machine_without_a_gpu_leaves_no_question_open() -> None:
     )
     status, reason = outcome(tree, "the_toolkit_that_is_meant_knows_the_gpus")
     assert (status, reason) == (Status.SKIPPED, "no NVIDIA GPU is on the PCI bus")
+
+
+@pytest.mark.parametrize("env", [{"CUDA_HOME": "/usr/local/cuda-12.4"}, {"CUDAARCHS": "native;120"}], ids=str)
+def test_a_snapshot_gives_the_same(env: dict[str, str]) -> None:
+    tree = machine(RTX_5090, "12.4", "12.9", **env)
+    live, replay = diagnosed(tree), diagnosed(tree.snapshot())
+    assert [one.finding for one in replay.findings] == [one.finding for one in live.findings] != []

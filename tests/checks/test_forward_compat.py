@@ -150,3 +150,16 @@ def test_the_note_of_an_elf_file_is_read(tmp_path: Path) -> None:
 def test_a_note_that_names_no_branches_says_nothing_of_them() -> None:
     with pytest.raises(ParseError):
         parse_compat_note('{"Format": 1, "CUDA Version": "13.2"}')
+
+
+@pytest.mark.parametrize("gpu", [A100, GEFORCE])
+@pytest.mark.parametrize("note", [NOTE, NOTE.replace(", 570", ""), None])
+def test_a_snapshot_gives_the_same(gpu: str, note: str | None) -> None:
+    from nvdiag.cli import running
+    from nvdiag.host.record import RecordingHost
+    from nvdiag.host.snapshot import SnapshotHost
+
+    recording = RecordingHost(WithNote(machine(gpus=(gpu,)), note))
+    live = running.diagnosed(running.begun(recording), running.chosen((), ()))
+    replay = diagnosed(SnapshotHost(recording.document, "recorded"))
+    assert [one.finding for one in replay.findings] == [one.finding for one in live.findings]

@@ -126,6 +126,21 @@ def test_a_compiler_whose_name_does_not_tell_is_asked() -> None:
     assert "sudo dnf install gcc14 gcc14-c++" in commands(finding)
 
 
+@pytest.mark.parametrize(
+    "machine",
+    [
+        build(CUDA_HOME="/usr/local/cuda-12.4"),
+        build(also={"/usr/bin/g++-13": ""}, NVCC_PREPEND_FLAGS="-ccbin=/usr/bin"),
+        build(header=None, CUDAHOSTCXX="gcc-14"),
+        build(CUDAHOSTCXX="gcc-77"),
+    ],
+    ids=["CUDA_HOME", "flags", "by the table", "not there"],
+)
+def test_a_snapshot_gives_the_same(machine: Tree) -> None:
+    live, replay = diagnosed(machine), diagnosed(machine.snapshot())
+    assert [one.finding for one in replay.findings] == [one.finding for one in live.findings]
+
+
 def test_the_remedy_speaks_this_distributions_language() -> None:
     text = 'ID="rocky"\nID_LIKE="rhel centos fedora"\nNAME="Rocky Linux"\n'
     error = "#error -- unsupported GNU version! gcc versions later than 12 are not supported!"
