@@ -19,6 +19,8 @@ def start(around: Surroundings) -> tuple[Remedy, ...]:
     engine = around.container or ""
     if around.sandbox == "gvisor":
         return (_GVISOR,)
+    if around.tegra and engine in ("docker", "containerd"):
+        return (_JETSON,)
     if engine in ("lxd", "incus"):
         return (_by_option("lxc" if engine == "lxd" else engine),)
     return _WAYS.get(engine, (_ANY,))
@@ -30,6 +32,13 @@ _GVISOR = Remedy(
     risk=Risk.DISRUPTIVE,
     needs_root=True,
     prediction="nvproxy knows the driver releases that `runsc nvproxy list-supported-drivers` prints, and no others",
+)
+
+_JETSON = Remedy(
+    summary="start the container with NVIDIA's runtime (on the Jetson itself)",
+    commands=("docker run --runtime=nvidia -e NVIDIA_VISIBLE_DEVICES=all IMAGE",),
+    prediction="on Jetson the toolkit mounts what the CSV files of /etc/nvidia-container-runtime name, or by CDI;"
+    " --gpus is for GPUs on a PCI bus",
 )
 
 _ANY = Remedy(
@@ -169,10 +178,11 @@ _WAYS: dict[str, tuple[Remedy, ...]] = {
 
 def restart(around: Surroundings) -> Remedy:
     """Start this same container again: one that runs never gets back what it has lost."""
+    name = around.container_id or "CONTAINER"
     commands = {
-        "docker": ("docker restart CONTAINER",),
-        "podman": ("podman restart CONTAINER",),
-        "containerd": ("nerdctl restart CONTAINER",),
+        "docker": (f"docker restart {name}",),
+        "podman": (f"podman restart {name}",),
+        "containerd": (f"nerdctl restart {name}",),
         "kubernetes": ("kubectl delete pod POD   # its controller starts it anew",),
         "lxd": ("lxc restart INSTANCE",),
         "incus": ("incus restart INSTANCE",),

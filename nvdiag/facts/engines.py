@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from nvdiag.facts import reading
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import Unknown
 
@@ -25,10 +26,17 @@ NAMES = {
 }  # fmt: skip
 """The engines by the names that facts and checks use, and in words."""
 
-Seen = tuple[str, Evidence]
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine's name, what shows it, and the container's id at the engine where a mount tells it."""
+
+    name: str
+    evidence: Evidence
+    id: str = ""
 
 
-def engine_of(host: Host) -> Seen | None:
+def engine_of(host: Host) -> Engine | None:
     """The engine and what shows it; None where no sign of a container is seen."""
     if found := _manager(host):
         return found
@@ -46,34 +54,35 @@ def engine_of(host: Host) -> Seen | None:
     return None
 
 
-def _manager(host: Host) -> Seen | None:
+def _manager(host: Host) -> Engine | None:
     """What the container's manager told its init, and systemd wrote down (systemd's CONTAINER_INTERFACE)."""
     for path in ("/run/host/container-manager", "/run/systemd/container"):
         said = (reading.text(host, path) or "").strip()
         if said and said not in ("wsl", "oci"):
             name = {"lxc": _kind_of_lxc(host), "lxc-libvirt": "lxc"}.get(said, said)
-            return name, Evidence(source=path, excerpt=said[:60])
+            return Engine(name, Evidence(source=path, excerpt=said[:60]))
     return None
 
 
 _BEHIND_ETC = (
     ("kubernetes", r"/kubelet/pods/|/io\.containerd\.grpc\.v1\.cri/|/crio/"),
-    ("podman", r"/overlay-containers/[0-9a-f]+/userdata/|/containers/storage/"),
+    ("podman", r"/overlay-containers/(?P<id>[0-9a-f]{12,64})/userdata/"),
     ("containerd", r"/nerdctl/"),
-    ("docker", r"(?:^|/)(?:docker/)?containers/[0-9a-f]{12,64}/"),
+    ("docker", r"(?:^|/)containers/(?P<id>[0-9a-f]{12,64})/"),
 )
 """Where on the host the file lies that an engine mounts on /etc/hosts, by the mount's root in mountinfo."""
 
 
-def _engines_mounts(host: Host) -> Seen | None:
+def _engines_mounts(host: Host) -> Engine | None:
     """The host's file that lies over /etc/hosts or /etc/resolv.conf; the lock that Enroot mounts over itself."""
     for point in ("/etc/hosts", "/etc/resolv.conf"):
         for root in _roots_at(host, point):
             for name, form in _BEHIND_ETC:
-                if re.search(form, root):
-                    return name, Evidence(source=MOUNTS, excerpt=f"{root} on {point}"[:160])
+                if found := re.search(form, root):
+                    seen = Evidence(source=MOUNTS, excerpt=f"{root} on {point}"[:160])
+                    return Engine(name, seen, found.groupdict().get("id", ""))
     for root in _roots_at(host, "/.lock"):
-        return "enroot", Evidence(source=MOUNTS, excerpt=f"{root} on /.lock")
+        return Engine("enroot", Evidence(source=MOUNTS, excerpt=f"{root} on /.lock"))
     return None
 
 
@@ -89,7 +98,7 @@ def _roots_at(host: Host, point: str) -> Iterator[str]:
             yield fields[3]
 
 
-def _lxcfs(host: Host) -> Seen | None:
+def _lxcfs(host: Host) -> Engine | None:
     """LXC's containers have lxcfs over files of /proc; its host has it in /var/lib alone."""
     try:
         lines = host.lines_with(" fuse.lxcfs ", MOUNTS)
@@ -98,7 +107,7 @@ def _lxcfs(host: Host) -> Seen | None:
     for line in lines:
         fields = line.split()
         if len(fields) > 4 and fields[4].startswith("/proc/"):
-            return _kind_of_lxc(host), Evidence(source=MOUNTS, excerpt=f"lxcfs on {fields[4]}")
+            return Engine(_kind_of_lxc(host), Evidence(source=MOUNTS, excerpt=f"lxcfs on {fields[4]}"))
     return None
 
 
@@ -145,25 +154,25 @@ def root_of_kata(host: Host) -> Evidence | None:
     return None
 
 
-def _snap(host: Host) -> Seen | None:
+def _snap(host: Host) -> Engine | None:
     root, snap = _root(host), reading.variable(host, "SNAP")
     if snap and root is not None and root[0] == "squashfs":
-        return "snap", Evidence(source="environment", excerpt=f"SNAP={snap}"[:120])
+        return Engine("snap", Evidence(source="environment", excerpt=f"SNAP={snap}"[:120]))
     return None
 
 
-def _kubernetes(host: Host) -> Seen | None:
+def _kubernetes(host: Host) -> Engine | None:
     if reading.variable(host, "KUBERNETES_SERVICE_HOST"):
-        return "kubernetes", Evidence(source="environment", excerpt="KUBERNETES_SERVICE_HOST is set")
+        return Engine("kubernetes", Evidence(source="environment", excerpt="KUBERNETES_SERVICE_HOST is set"))
     return None
 
 
-def _recording(host: Host) -> Seen | None:
+def _recording(host: Host) -> Engine | None:
     told = host.inside()
-    return (told[0], Evidence(source=told[1], excerpt=f"inside {told[0]}")) if told else None
+    return Engine(told[0], Evidence(source=told[1], excerpt=f"inside {told[0]}")) if told else None
 
 
-def _files(host: Host) -> Seen | None:
+def _files(host: Host) -> Engine | None:
     for path, name in (
         ("/.flatpak-info", "flatpak"),
         ("/.dockerenv", "docker"),
@@ -173,7 +182,7 @@ def _files(host: Host) -> Seen | None:
         ("/dev/incus/sock", "incus"),
     ):
         if reading.is_there(host, path):
-            return name, Evidence(source=path, excerpt="is there")
+            return Engine(name, Evidence(source=path, excerpt="is there"))
     return None
 
 
@@ -182,12 +191,13 @@ _IN_CGROUP = {
 }  # fmt: skip
 
 
-def _first_process(host: Host) -> Seen | None:
+def _first_process(host: Host) -> Engine | None:
     """The variable that engines set for all of a container, or the first process's cgroup."""
     if said := reading.variable(host, "container"):
-        return {"oci": "container"}.get(said, said), Evidence(source="environment", excerpt=f"container={said}"[:80])
+        seen = Evidence(source="environment", excerpt=f"container={said}"[:80])
+        return Engine({"oci": "container"}.get(said, said), seen)
     for line in (reading.text(host, "/proc/1/cgroup") or "").splitlines():
         for sign, name in _IN_CGROUP.items():
             if sign in line:
-                return name, Evidence(source="/proc/1/cgroup", excerpt=line[:120])
+                return Engine(name, Evidence(source="/proc/1/cgroup", excerpt=line[:120]))
     return None

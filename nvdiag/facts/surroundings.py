@@ -14,11 +14,13 @@ from nvdiag.model.finding import Evidence
 class Surroundings:
     """What stands between this system and the hardware. None and False mean that no sign of it was seen.
 
-    `container` is an engine's name (docker, podman, kubernetes, lxc, …, see `nvdiag.facts.engines`); `driver_root` is
-    where a driver lives that this system did not install itself (the GPU Operator's driver container, GKE, NixOS).
+    `container` is an engine's name (docker, podman, kubernetes, lxc, …, see `nvdiag.facts.engines`), `container_id`
+    what that engine knows it by, empty where nothing here tells; `driver_root` is where a driver lives that this
+    system did not install itself (the GPU Operator's driver container, GKE, NixOS).
     """
 
     container: str | None = None
+    container_id: str = ""
     sandbox: str | None = None
     virtual_machine: str | None = None
     wsl: bool = False
@@ -29,17 +31,23 @@ class Surroundings:
     @classmethod
     def collect(cls, host: Host) -> Surroundings:
         evidence: list[Evidence] = []
-        container = engines.engine_of(host)
-        if container is not None:
-            evidence.append(container[1])
+        engine = engines.engine_of(host)
+        if engine is not None:
+            evidence.append(engine.evidence)
         found = {
-            "container": container[0] if container else None,
             "sandbox": _sandbox(host, evidence),
-            "virtual_machine": _virtual_machine(host, evidence, inside=container is not None),
+            "virtual_machine": _virtual_machine(host, evidence, inside=engine is not None),
             "driver_root": _driver_root(host, evidence),
         }
         wsl, tegra = _wsl(host, evidence), _tegra(host, evidence)
-        return cls(**found, wsl=wsl, tegra=tegra, evidence=tuple(evidence))
+        return cls(
+            container=engine.name if engine else None,
+            container_id=engine.id[:12] if engine else "",
+            **found,
+            wsl=wsl,
+            tegra=tegra,
+            evidence=tuple(evidence),
+        )
 
     @property
     def has_own_kernel_modules(self) -> bool:

@@ -32,7 +32,7 @@ def test_a_container_that_lost_its_devices_is_told_so_and_nothing_else(name: str
 
 
 def test_a_restart_of_the_engine_at_hand_comes_first() -> None:
-    assert first(shut(containers.docker_legacy())).remedies[0].commands == ("docker restart CONTAINER",)
+    assert first(shut(containers.docker_legacy())).remedies[0].commands == (f"docker restart {containers.ID[:12]}",)
     assert "kubectl delete pod POD" in first(shut(containers.kubernetes())).remedies[0].commands[0]
 
 
@@ -87,7 +87,7 @@ def test_a_node_of_the_time_before_the_host_loaded_its_modules_anew_is_stale() -
     old = {"/dev/nvidia-uvm": (machines.MODE, "234:0")}
     diagnosis = diagnosed(shut(containers.docker_legacy().but(nodes=old), {"/dev/nvidia-uvm": "EPERM"}))
     assert diagnosis.findings[0].finding.key == "device-nodes-stale:/dev/nvidia-uvm"
-    assert diagnosis.findings[0].finding.remedies[0].commands == ("docker restart CONTAINER",)
+    assert diagnosis.findings[0].finding.remedies[0].commands == (f"docker restart {containers.ID[:12]}",)
     assert all(ranked.caused_by for ranked in diagnosis.findings[1:])
 
 

@@ -90,7 +90,7 @@ def test_a_container_that_outlived_the_hosts_upgrade_is_restarted() -> None:
     mounts = machine.files["/proc/self/mountinfo"].replace(f"so.{OLD} /", f"so.{OLD}//deleted /")
     finding = first(machine.but(files={"/proc/self/mountinfo": mounts}))
     assert finding.id == "container-library-mismatch"
-    assert finding.remedies[0].commands == ("docker restart CONTAINER",)
+    assert finding.remedies[0].commands == (f"docker restart {containers.ID[:12]}",)
     assert len([one for one in ids(machine.but(files={"/proc/self/mountinfo": mounts})) if "mismatch" in one]) == 1
 
 

@@ -22,6 +22,7 @@ def around(machine: Tree) -> Surroundings:
         ("docker, CDI", "docker"),
         ("podman, CDI, rootless", "podman"),
         ("kubernetes", "kubernetes"),
+        ("GKE", "kubernetes"),
         ("LXD", "lxd"),
         ("Proxmox", "lxc"),
         ("apptainer", "apptainer"),
@@ -49,6 +50,11 @@ def test_each_engine_is_known_from_inside(name: str, engine: str) -> None:
 )
 def test_mounts_alone_show_the_engine(machine: Tree, engine: str) -> None:
     assert around(machine).container == engine
+
+
+@pytest.mark.parametrize("name", ["docker, legacy", "podman, CDI, root"])
+def test_the_engines_own_id_of_the_container_is_known_by_its_mounts(name: str) -> None:
+    assert around(containers.HEALTHY[name]).container_id == containers.ID[:12]
 
 
 def test_a_pod_is_known_without_its_variables() -> None:

@@ -152,6 +152,20 @@ def kubernetes(loaded: str = NEW, injected: str | None = NEW, **options: Any) ->
     return _inside(loaded, injected, mounts, nodes=nodes, env=options.pop("env", env), **options)
 
 
+def gke(loaded: str = NEW, injected: str = NEW) -> Tree:
+    """A pod on GKE, whose device plug-in mounts the node's driver folder as a whole; its path is in a variable."""
+    folder = "/usr/local/nvidia/lib64"
+    mounts = (
+        "601 520 0:51 / / rw,relatime - overlay overlay rw,lowerdir=/var/lib/containerd/io.containerd.snapshotter.v1"
+        ".overlayfs/snapshots/131/fs",
+        *_USUAL,
+        f"640 601 8:1 /var/lib/kubelet/pods/{POD}/etc-hosts /etc/hosts rw,nosuid,nodev,relatime - ext4 /dev/sda1 rw",
+        "641 601 8:1 /home/kubernetes/bin/nvidia /usr/local/nvidia ro,nosuid,nodev,relatime - ext4 /dev/sda1 rw",
+    )
+    env = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "LD_LIBRARY_PATH": f"/usr/local/nvidia/lib:{folder}"}
+    return replace(_inside(loaded, injected, mounts, env=env, folder=folder), cached=())
+
+
 _LXCFS = tuple(
     f"650 602 0:49 /proc/{name} /proc/{name} rw,nosuid,nodev,relatime - fuse.lxcfs lxcfs rw,user_id=0,group_id=0"
     for name in ("cpuinfo", "meminfo", "stat", "uptime")
@@ -259,6 +273,7 @@ HEALTHY: Mapping[str, Tree] = {
     "podman, CDI, rootless": podman_cdi(),
     "podman, CDI, root": podman_cdi(rootless=False),
     "kubernetes": kubernetes(),
+    "GKE": gke(),
     "LXD": lxd(),
     "Proxmox": proxmox(),
     "apptainer": apptainer(),
