@@ -7,7 +7,7 @@ MODULES = (
     "fabric_messages", "sharing_messages", "vgpu", "xids", "memory", "libraries", "forward_compat", "loader_words",
     "smi_header", "driver_words", "cuda_libraries", "cudnn_wheels", "container", "container_mismatch",
     "container_start", "container_inside", "container_devices", "container_needs", "container_engines",
-    "driver_container", "cdi", "cdi_specifications", "wsl", "wsl_setup", "jetson", "jetson_stack", "cuda",
+    "driver_container", "cdi", "cdi_specifications", "wsl", "wsl_setup", "wsl_cuda", "jetson", "jetson_stack", "cuda",
     "cuda_errors", "ptx", "build_tools", "architectures", "host_compiler", "frameworks", "python_environment",
     "python_fit", "installed_frameworks", "loader_picture", "device_code", "llama", "environment", "visible_devices",
     "overrides", "processes", "nccl", "earlier_boots", "engine",

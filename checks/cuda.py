@@ -57,7 +57,7 @@ def _too_old(
             *_cuda_ways.of_tables(version, limits),
         ),
         remedies=(
-            _older_toolkit(toolkits, supported.version),
+            older_toolkit(toolkits, supported.version),
             *_cuda_ways.forward_compatible(version, limits),
             _cuda_ways.newer_driver(version, limits),
         ),
@@ -65,7 +65,7 @@ def _too_old(
     )
 
 
-def _older_toolkit(toolkits: Toolkits, supported: CudaVersion) -> Remedy:
+def older_toolkit(toolkits: Toolkits, supported: CudaVersion) -> Remedy:
     """The newest toolkit here whose programs the driver runs, else where to look for one."""
     fitting = [
         one

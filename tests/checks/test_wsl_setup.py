@@ -26,7 +26,11 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("machine", [wsl.wsl2(), wsl.wsl2(configuration="")], ids=["systemd", "plain"])
+@pytest.mark.parametrize(
+    "machine",
+    [wsl.wsl2(), wsl.wsl2(configuration=""), wsl.in_docker()],
+    ids=["systemd", "plain", "container"],
+)
 def test_wsl_with_windows_driver_has_no_finding(machine: Tree) -> None:
     assert ids(machine) == []
     assert ids(machine.snapshot()) == []
@@ -94,6 +98,10 @@ def test_windows_driver_store_is_left_alone_where_nothing_is_missing() -> None:
     assert not [question for question in host.asked if "/usr/lib/wsl/drivers" in question]
 
 
+def test_a_container_under_wsl_without_gpus_is_told_as_any_other() -> None:
+    assert ids(wsl.in_docker(gpus=False)) == ["container-driver-libraries-missing"]
+
+
 def test_containers_under_wsl_are_the_containers_checks_matter() -> None:
     inside = wsl.without_driver().but(files={"/.dockerenv": "", "/proc/self/mountinfo": machines.OVERLAY_ROOT})
     assert "wsl-driver-misinstalled" not in ids(inside)
@@ -136,3 +144,15 @@ def test_settings_are_read_as_wsl_reads_them() -> None:
 def test_what_wsl_runs_at_boot_is_not_even_read_where_all_is_well() -> None:
     machine = wsl.wsl2(configuration="[boot]\ncommand=mount //server -o password=swordfish\n[user]\ndefault=alice\n")
     assert "swordfish" not in str(machine.snapshot().document)
+
+
+@pytest.mark.parametrize(
+    ("release", "found"), [("13.0.48", []), ("12.6.20", []), ("14.0.10", ["driver-too-old-for-cuda"])]
+)
+def test_a_toolkit_is_held_against_windows_driver(release: str, found: list[str]) -> None:
+    root = "/usr/local/cuda"
+    version = f'{{"cuda": {{"version": "{release}"}}, "cuda_nvcc": {{"version": "{release}"}}}}'
+    machine = wsl.wsl2().but(
+        files={f"{root}/version.json": version, f"{root}/bin/nvcc": ""}, env={"PATH": f"{root}/bin:/usr/bin"}
+    )
+    assert ids(machine) == found

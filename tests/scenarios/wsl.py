@@ -146,3 +146,24 @@ def with_linux_driver(*, first: bool, packages: bool = True) -> Tree:
         )  # fmt: skip
     listed = names if packages else ("libnvidia-container1",)
     return both.but(commands=machines.dpkg(*(f"{name}={release}-0ubuntu0.24.04.1" for name in listed)))
+
+
+def in_docker(*, gpus: bool = True) -> Tree:
+    """A container in WSL: with `--gpus all` the toolkit mounts files of Windows' driver store and links to them."""
+    machine = wsl2().without("/usr/lib/wsl", "/etc/wsl.conf", "/etc/ld.so.conf.d")
+    files = {"/.dockerenv": "", "/proc/self/mountinfo": machines.OVERLAY_ROOT}
+    if not gpus:
+        return machine.without("/dev/dxg").but(
+            files=files, probes={"nvml": GONE, "cuda": GONE}, env={"WSL_DISTRO_NAME": ""}
+        )
+    links = {
+        f"{machines.MULTIARCH}/libcuda.so.1": f"{STORE}/libcuda.so.1.1",
+        f"{machines.MULTIARCH}/libnvidia-ml.so.1": f"{STORE}/libnvidia-ml.so.1",
+    }
+    return machine.but(
+        files=files,
+        links=links,
+        libraries={f"{STORE}/libcuda.so.1.1": 28_000_000, f"{STORE}/libnvidia-ml.so.1": 1_200_000},
+        cached=tuple(links),
+        probes=answering(),
+    )
