@@ -15,7 +15,6 @@ from nvdiag.checks.sharing_messages import (
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.modules import LoadedDriver
-from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.system import Distribution
 from nvdiag.facts.units import UnitState
 from nvdiag.facts.vgpu import GRIDD, MANAGER_UNIT, TOKENS, VirtualGpus
@@ -30,12 +29,11 @@ def virtual_gpus_have_their_driver_and_licence(
     virtual: VirtualGpus,
     nvml: NvmlAnswer | Unknown,
     loaded: LoadedDriver | Unknown,
-    packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
 ) -> Iterator[Finding]:
     """A virtual GPU has NVIDIA's vGPU driver and a licence; a host's manager runs and fits its guests' drivers."""
     if virtual.guests and virtual.gridd is False and not _answers(nvml):
-        yield _other_driver(virtual, nvml, loaded, packages, distribution)
+        yield _other_driver(virtual, nvml, loaded, distribution)
     elif virtual.licensed is False and (virtual.guests or virtual.wanted):
         yield _unlicensed(virtual)
     if virtual.hosting and isinstance(virtual.unit, UnitState) and virtual.unit.active in ("failed", "inactive"):
@@ -83,10 +81,9 @@ def _other_driver(
     virtual: VirtualGpus,
     nvml: NvmlAnswer | Unknown,
     loaded: LoadedDriver | Unknown,
-    packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
 ) -> Finding:
-    names = _driver_removal.driver_packages(packages)
+    names = _driver_removal.driver_packages(virtual.packages)
     module = loaded if isinstance(loaded, LoadedDriver) else None
     there = module is not None or bool(names)
     release = f" {module.release}" if module else ""

@@ -60,8 +60,7 @@ class DriverPackages:
     ) -> DriverPackages:
         if not _something_to_repair(modules, libraries, following) and not _stands_against(obstacles):
             raise NotApplicable("no module and no library is to be repaired, so no package is in question")
-        command = {Family.DEBIAN: DPKG, Family.UBUNTU: DPKG, Family.ARCH: PACMAN}.get(distribution.family, RPM)
-        return cls(tuple(parse_packages(host.run(*command).stdout)), command[0])
+        return listed(host, distribution)
 
     def matching(self, pattern: str) -> tuple[str, ...]:
         """The names of installed packages that match a regular expression from start to end."""
@@ -71,6 +70,12 @@ class DriverPackages:
         """The installed packages of one release of the driver, each name once."""
         fits = {one.name: one for one in self.packages if one.installed and one.release == release}
         return tuple(fits.values())
+
+
+def listed(host: Host, distribution: Distribution) -> DriverPackages:
+    """Ask the package manager, whatever is in question."""
+    command = {Family.DEBIAN: DPKG, Family.UBUNTU: DPKG, Family.ARCH: PACMAN}.get(distribution.family, RPM)
+    return DriverPackages(tuple(parse_packages(host.run(*command).stdout)), command[0])
 
 
 def _stands_against(obstacles: NextBootObstacles | Unknown) -> bool:

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 
 from nvdiag.facts import reading
 from nvdiag.facts.answers import NvmlAnswer, NvmlDevice
+from nvdiag.facts.packages import DriverPackages, listed
 from nvdiag.facts.pci import DEVICES, VENDOR, PciGpus
 from nvdiag.facts.surroundings import Surroundings
+from nvdiag.facts.system import Distribution
 from nvdiag.facts.units import UnitState, unit_state
 from nvdiag.host import Absent, Host
 from nvdiag.model.dataclass import dataclass
@@ -43,7 +45,8 @@ class VirtualGpus:
     that is known. `gridd` tells whether the vGPU guest driver's daemon is installed, None where that is not known.
     `licensed` is None where NVML tells of no licence, `product` what it is for. `unit` is the daemon's state, asked of
     a guest without a licence and of a host. `tokens` are the names of licence tokens, None where they were not looked
-    at; `wanted` is a setting that asks for a licence. `drivers` are the releases in a host's guests.
+    at; `wanted` is a setting that asks for a licence. `drivers` are the releases in a host's guests. `packages` are
+    asked for where a guest has another driver than its own.
     """
 
     guests: tuple[str, ...]
@@ -57,12 +60,18 @@ class VirtualGpus:
     tokens: tuple[str, ...] | None
     wanted: Evidence | None
     drivers: tuple[DriverRelease, ...]
+    packages: DriverPackages | Unknown
 
     waits_for_child = True
 
     @classmethod
     def collect(
-        cls, host: Host, surroundings: Surroundings, gpus: PciGpus | Unknown, nvml: NvmlAnswer | Unknown
+        cls,
+        host: Host,
+        surroundings: Surroundings,
+        gpus: PciGpus | Unknown,
+        nvml: NvmlAnswer | Unknown,
+        distribution: Distribution | Unknown,
     ) -> VirtualGpus:
         devices = nvml.devices if isinstance(nvml, NvmlAnswer) else ()
         seen = dict(_by_nvml(devices)) or dict(_by_ids(host, surroundings, gpus))
@@ -86,6 +95,7 @@ class VirtualGpus:
             unit=_unit(host, MANAGER_UNIT if hosting else GRIDD_UNIT) if hosting or looked else _NOT_ASKED,
             tokens=_tokens(host) if looked else None,
             wanted=_wanted(host) if looked else None,
+            packages=_packages(host, distribution) if seen and gridd is False else _NOT_ASKED,
             drivers=tuple(sorted({*told, *(release for one in devices for release in one.guest_drivers)})),
         )
 
@@ -99,7 +109,7 @@ def _told(host: Host) -> Iterator[DriverRelease]:
                     yield release
 
 
-_NOT_ASKED = Unknown("the service was not asked")
+_NOT_ASKED = Unknown("nothing is in question there")
 
 
 def _by_nvml(devices: tuple[NvmlDevice, ...]) -> Iterator[tuple[str, Evidence]]:
@@ -132,6 +142,15 @@ def _is_there(host: Host, path: str) -> bool | None:
         return host.exists(path)
     except Unknown:
         return None
+
+
+def _packages(host: Host, distribution: Distribution | Unknown) -> DriverPackages | Unknown:
+    if isinstance(distribution, Unknown):
+        return distribution
+    try:
+        return listed(host, distribution)
+    except Unknown as why:
+        return why
 
 
 def _unit(host: Host, name: str) -> UnitState | Unknown:

@@ -60,6 +60,12 @@ def test_a_virtual_gpu_is_told_by_its_pci_ids_where_its_driver_does_not_work() -
     assert "subsystem 10de:130f: a virtual GPU of the T4" in finding.evidence[0].excerpt
 
 
+def test_exactly_the_usual_drivers_packages_are_taken_away() -> None:
+    assert first(BROKEN["usual driver"]).remedies[0].commands == (
+        "sudo apt-get remove --purge nvidia-driver-535 nvidia-dkms-535 libnvidia-compute-535",
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "words", "confidence"),
     [

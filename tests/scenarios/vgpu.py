@@ -32,14 +32,16 @@ def in_machine(*, subsystem: str, release: str | None = RELEASE) -> Tree:
     """A KVM guest with one T4, virtual or whole by its subsystem id, and Ubuntu's layout of a driver."""
     folder = f"/sys/bus/pci/devices/{machines.GPU}"
     base = machines.ubuntu_dkms(release, release, release, device=T4, flavour="proprietary")
+    names = ("nvidia-driver-535", "nvidia-dkms-535", "libnvidia-compute-535") if release else ()
     return base.but(
+        commands=machines.dpkg(*(f"{name}={release}-0ubuntu0.24.04.1" for name in names)),
         files={
             "/sys/class/dmi/id/sys_vendor": "QEMU\n",
             "/sys/class/dmi/id/product_name": "Standard PC (Q35 + ICH9, 2009)\n",
             f"{folder}/class": "0x030200\n",
             f"{folder}/subsystem_vendor": "0x10de\n",
             f"{folder}/subsystem_device": f"{subsystem}\n",
-        }
+        },
     )
 
 
