@@ -5,14 +5,18 @@ Only where a GPU's compute capability is known: without one there is nothing to 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
+from nvdiag.facts import reading
 from nvdiag.facts.architectures import GpuCapabilities
 from nvdiag.facts.frameworks import Framework, Frameworks, kernel_libraries
 from nvdiag.host import Host
 from nvdiag.knowledge.compute_capabilities import code_runs_on
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
+
+_NAME = r"(?:sm|compute)_\d{2,3}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,7 @@ def _code(host: Host, framework: Framework, path: str, gpus: GpuCapabilities) ->
             told = host.contents(kind, path)
         except Unknown:
             return None
-        names = tuple(str(name) for name in told.get("architectures", ()))
+        names = tuple(one for one in reading.texts(told.get("architectures")) if re.fullmatch(_NAME, one))
         code = DeviceCode(framework=framework, architectures=names, source=path)
         if not names:
             return None

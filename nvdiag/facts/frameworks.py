@@ -209,12 +209,10 @@ def _needed_major(host: Host, path: str) -> CudaVersion | None:
     libcudart.so.12, or libcudart.7ec1eba6.so.12 as auditwheel names a copy that a wheel brings.
     """
     try:
-        needed = host.elf_needs(path).get("needed", ())
+        needed = reading.texts(host.elf_needs(path).get("needed"))
     except Unknown:
         return None
-    found = (
-        re.fullmatch(r"libcudart(?:[-.][0-9a-f]{6,10})?\.so\.(\d{2})(?:\.[\d.]{1,9})?", str(name)) for name in needed
-    )
+    found = (re.fullmatch(r"libcudart(?:[-.][0-9a-f]{6,10})?\.so\.(\d{2})(?:\.[\d.]{1,9})?", name) for name in needed)
     return next((CudaVersion.of(one[1]) for one in found if one), None)
 
 

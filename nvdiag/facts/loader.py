@@ -128,7 +128,7 @@ class Process:
         runpath = _expanded(told.get("runpath"), path)
         self._objects[path] = _Object(
             path=path,
-            needed=tuple(str(name) for name in told.get("needed", ()) if isinstance(name, str)),
+            needed=reading.texts(told.get("needed")),
             rpath=() if told.get("runpath") else _expanded(told.get("rpath"), path),
             runpath=runpath,
             led_by=led_by,

@@ -60,6 +60,9 @@ class PythonEnvironments:
             pythons.setdefault(prefix, python)
         found = (_environment(host, prefix, pythons[prefix], tuple(found_by)) for prefix, found_by in ways.items())
         environments = tuple(one for one in found if one.folders)
+        if not environments and pythons:
+            python = next(iter(pythons.values()))
+            raise NotApplicable(f"where {python} has its packages is not known; --python names an interpreter")
         if not environments:
             raise NotApplicable("no Python environment is known")
         return cls(environments)

@@ -51,6 +51,11 @@ def variable(host: Host, name: str) -> str | None:
         return None
 
 
+def texts(value: object) -> tuple[str, ...]:
+    """The texts in a list that a recording has; none where it has something else in its place."""
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
+
+
 def certainly_absent(host: Host, path: str) -> bool:
     """True where somebody looked and the path is not there: a refusal or a silent recording is no absence."""
     try:

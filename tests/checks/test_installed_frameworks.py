@@ -102,6 +102,12 @@ def test_a_machine_without_python_has_no_environment() -> None:
     assert isinstance(facts(WELL)[PythonPackages], NotApplicable)
 
 
+def test_a_shim_on_path_is_no_environment() -> None:
+    shim = "/home/ada/.pyenv/shims"
+    machine = WELL.but(files={f"{shim}/python3": "#!/usr/bin/env bash\n"}, env={"PATH": f"{shim}:/usr/bin"})
+    assert f"where {shim}/python3 has its packages is not known" in str(facts(machine)[PythonEnvironments])
+
+
 def test_nothing_is_run_and_no_other_file_is_read_for_ten_environments() -> None:
     host = with_packages(torch(), *(package(f"thing{number}", "1.0") for number in range(50))).host()
     known = Facts({Host: host})

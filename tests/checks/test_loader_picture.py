@@ -265,6 +265,14 @@ def test_a_llama_cpp_for_cuda_without_cudas_libraries_is_told() -> None:
     assert "llama-cpp-python 0.3.16 needs libcublas.so.12" in found.title
 
 
+@pytest.mark.parametrize("odd", [7, None, "libcublas.so.12", [7, None, {}], {"needed": 1}])
+def test_an_odd_recording_of_what_a_library_needs_is_read_as_none(odd: object) -> None:
+    document = json.loads(json.dumps(with_torch().snapshot().document))
+    for key in [key for key in document["elf"] if key.endswith(" needs")]:
+        document["elf"][key] = {"needed": odd, "rpath": odd, "runpath": odd}
+    assert "check-failed" not in ids(SnapshotHost(document, "odd"))
+
+
 SERVER = "/opt/llama/bin/llama-server"
 
 
