@@ -10,6 +10,7 @@ from nvdiag.engine import check
 from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary
 from nvdiag.facts.cuda_sonames import stem
 from nvdiag.facts.frameworks import Frameworks
+from nvdiag.facts.loaded_libraries import LoadedLibraries
 from nvdiag.facts.python_environments import PythonEnvironment
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.text import listed
@@ -81,6 +82,28 @@ def _anew(some: Sequence[CudaLibrary], environment: PythonEnvironment) -> Remedy
         commands=(command,),
         prediction="its own metadata pins them" if pinned else "",
     )
+
+
+@check("cuda-library-missing", "cuda-library-shadowed", "cudnn-mismatch", "nccl-mismatch", area="libraries")
+def cudas_libraries_load(libraries: CudaLibraries, loaded: LoadedLibraries) -> Iterator[Finding]:
+    """Each CUDA library that the program gets can be loaded."""
+    for soname, one in loaded.loaded.items():
+        if one.error is None:
+            continue
+        apart = "undefined symbol" in one.error or "version `" in one.error
+        yield Finding(
+            id=_IDS.get(stem(soname), "cuda-library-shadowed" if apart else "cuda-library-missing"),
+            subject="" if stem(soname) in _IDS else soname,
+            severity=Severity.ERROR,
+            confidence=Confidence.CERTAIN,
+            kind=FindingClass.ENVIRONMENT,
+            title=f"{soname}, which {libraries.program} gets, does not load",
+            detail="Two copies that do not belong together meet." if apart else "It needs what the loader cannot give.",
+            evidence=(Evidence(source=f"dlopen {soname}", excerpt=one.error[:300]),),
+            remedies=find_or_install([soname]),
+            explains=frozenset({"no-cuda-device"}),
+            layers=(Layer.TOOLKITS,),
+        )
 
 
 @check("cuda-library-shadowed", "cudnn-mismatch", "nccl-mismatch", area="libraries")

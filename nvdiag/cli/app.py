@@ -43,6 +43,11 @@ _PROGRAM = click.option(
     metavar="PATH",
     help="Follow the loader to the CUDA libraries that this program or library gets, instead of PyTorch.",
 )
+_DEEP = click.option(
+    "--deep",
+    is_flag=True,
+    help="Also load the CUDA libraries that are found, in a child process, and ask each for its version.",
+)
 _ENV_OF = click.option(
     "--env-of",
     "pid",
@@ -68,12 +73,14 @@ def app(context: click.Context) -> None:
         context.invoke(check)
 
 
-def _look_with(source: str | None, python: str | None, program: str | None, pid: int | None) -> None:
-    """Take another environment than this process's own, or another program, where one is named."""
-    if python is None and program is None and pid is None:
+def _look_with(source: str | None, python: str | None, program: str | None, pid: int | None, *, deep: bool) -> None:
+    """Take another environment than this process's own, or another program, where one is named; look deeper."""
+    if python is None and program is None and pid is None and not deep:
         return
     if source is not None:
-        raise click.UsageError("--python, --program and --env-of are about this machine, and --from is about another")
+        raise click.UsageError(
+            "--python, --program, --env-of and --deep are about this machine, and --from is about another"
+        )
     from nvdiag.cli import asked
 
     if pid is not None:
@@ -82,12 +89,15 @@ def _look_with(source: str | None, python: str | None, program: str | None, pid:
         asked.of_python(python)
     if program is not None:
         asked.of_program(program)
+    if deep:
+        asked.deeper()
 
 
 @app.command()
 @_FROM
 @_PYTHON
 @_PROGRAM
+@_DEEP
 @_ENV_OF
 @click.option("--select", multiple=True, metavar="ID|AREA,…", help="Only these finding ids or areas.")
 @click.option("--ignore", multiple=True, metavar="ID|AREA,…", help="All but these finding ids or areas.")
@@ -112,6 +122,7 @@ def check(
     source: str | None = None,
     python: str | None = None,
     program: str | None = None,
+    deep: bool = False,
     pid: int | None = None,
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
@@ -123,7 +134,7 @@ def check(
     reports: tuple[str, ...] = (),
 ) -> None:
     """Say what is wrong with this machine, or with a recorded one."""
-    _look_with(source, python, program, pid)
+    _look_with(source, python, program, pid, deep=deep)
     further = delivering.further_reports(reports)
     facts = running.facts_of(source, deadline)
     choice = running.chosen(select, ignore)
@@ -138,6 +149,7 @@ def check(
 @_FROM
 @_PYTHON
 @_PROGRAM
+@_DEEP
 @_ENV_OF
 @_DEADLINE
 @click.option("--show", is_flag=True, help="Print what would be written, and write nothing.")
@@ -147,6 +159,7 @@ def snapshot(
     source: str | None,
     python: str | None,
     program: str | None,
+    deep: bool,
     pid: int | None,
     deadline: float | None,
     show: bool,
@@ -155,7 +168,7 @@ def snapshot(
     """Record what the checks read, redacted, in one file to hand on."""
     if file is None and not show:
         raise click.UsageError("name the FILE to write, or use --show")
-    _look_with(source, python, program, pid)
+    _look_with(source, python, program, pid, deep=deep)
     text = running.snapshot_text(deadline, source, redact=not no_redact)
     if show or file is None:
         delivering.say(text)

@@ -44,6 +44,13 @@ def of_program(path: str) -> None:
     os.environ[PROGRAM] = full
 
 
+def deeper() -> None:
+    """Load CUDA's libraries, too."""
+    from nvdiag.facts.loaded_libraries import ASKED as DEEP
+
+    os.environ[DEEP] = "1"
+
+
 def of_process(pid: int) -> None:
     """Look with the environment that a process of this user's was started with. Exit 2 where it cannot be had.
 

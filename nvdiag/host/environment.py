@@ -17,6 +17,7 @@ ALLOWED_NAMES = frozenset(
         "NVCC_APPEND_FLAGS",
         "NVCC_CCBIN",
         "NVCC_PREPEND_FLAGS",
+        "NVDIAG_DEEP",
         "NVDIAG_PROGRAM",
         "NVDIAG_PYTHON",
         "PATH",

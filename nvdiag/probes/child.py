@@ -28,12 +28,13 @@ PROBES = {
     "driver-files": "nvdiag.probes.driver_files",
     "dlopen": "nvdiag.probes.dlopen",
     "holders": "nvdiag.probes.holders",
+    "libraries": "nvdiag.probes.libraries",
 }
 """Probe names and the modules whose `run(arguments, say)` answers. `dlopen libcudart.so.12` carries an argument."""
 
 _PR_SET_PDEATHSIG = 1
 
-VENDOR = frozenset({"nvml", "cuda", "dlopen"})
+VENDOR = frozenset({"nvml", "cuda", "dlopen", "libraries"})
 """The probes that run code which is not nvdiag's own: those are confined."""
 
 

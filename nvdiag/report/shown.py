@@ -20,6 +20,7 @@ from nvdiag.facts.holders import ModuleHolders
 from nvdiag.facts.jetson import JetsonStack
 from nvdiag.facts.kernel_log import KernelLog
 from nvdiag.facts.libraries import DriverLibraries
+from nvdiag.facts.loaded_libraries import LoadedLibraries
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver, VersionFile
@@ -42,9 +43,9 @@ SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, LoadedDriver, VersionFile,
     NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
-    PythonEnvironments, Frameworks, CudaLibraries, DeviceCodes, KernelLog, DriverHistory, ModuleHolders, UpdateGuards,
-    RebootVerdict, WslSetup, ContainerEngines, ContainerToolkit, CdiSpecifications, DriverContainer, VirtualGpus,
-    ContainerStart, ContainerLibraries, JetsonStack,
+    PythonEnvironments, Frameworks, CudaLibraries, LoadedLibraries, DeviceCodes, KernelLog, DriverHistory,
+    ModuleHolders, UpdateGuards, RebootVerdict, WslSetup, ContainerEngines, ContainerToolkit, CdiSpecifications,
+    DriverContainer, VirtualGpus, ContainerStart, ContainerLibraries, JetsonStack,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

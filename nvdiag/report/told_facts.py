@@ -9,6 +9,7 @@ from nvdiag.facts.cuda_libraries import CudaCopy, CudaLibraries
 from nvdiag.facts.device_code import DeviceCodes
 from nvdiag.facts.frameworks import Framework, Frameworks
 from nvdiag.facts.kernel_log import KernelLog
+from nvdiag.facts.loaded_libraries import LoadedLibraries, LoadedLibrary
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.python_environments import PythonEnvironments
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
@@ -28,7 +29,7 @@ def told(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "nvidia_smi": _smi(fact(facts, SmiReport)),
         "frameworks": _frameworks(fact(facts, TorchBuild), fact(facts, Frameworks), fact(facts, DeviceCodes)),
         "python_environments": _environments(fact(facts, PythonEnvironments)),
-        "cuda_libraries": _cuda_libraries(fact(facts, CudaLibraries)),
+        "cuda_libraries": _cuda_libraries(fact(facts, CudaLibraries), fact(facts, LoadedLibraries)),
         "python_packages": _packages(fact(facts, PythonPackages)),
         "messages": _messages(fact(facts, Messages)),
         "xids": _xids(fact(facts, KernelLog)),
@@ -113,9 +114,10 @@ def _framework(one: Framework) -> dict[str, Json]:
     }
 
 
-def _cuda_libraries(libraries: CudaLibraries | Unknown) -> Json:
+def _cuda_libraries(libraries: CudaLibraries | Unknown, loaded: LoadedLibraries | Unknown) -> Json:
     if isinstance(libraries, Unknown):
         return _why(libraries)
+    asked = loaded.loaded if isinstance(loaded, LoadedLibraries) else {}
     return {
         "program": libraries.program or None,
         "libraries": {
@@ -125,10 +127,15 @@ def _cuda_libraries(libraries: CudaLibraries | Unknown) -> Json:
                 "asked_by": one.asked_by or None,
                 "wanted": one.wanted.text if one.wanted else None,
                 "others": [_copy(other) for other in one.others],
+                "loaded": _loaded(asked[soname]) if soname in asked else None,
             }
             for soname, one in libraries.libraries.items()
         },
     }
+
+
+def _loaded(one: LoadedLibrary) -> dict[str, Json]:
+    return {"version": one.version.text if one.version else None, "error": one.error}
 
 
 def _copy(copy: CudaCopy) -> dict[str, Json]:

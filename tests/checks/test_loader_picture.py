@@ -220,6 +220,7 @@ def test_the_picture_is_in_the_report_and_in_the_snapshot() -> None:
                 "source": f"{site()}/nvidia_nvjitlink_cu12-12.8.93.dist-info",
             }
         ],
+        "loaded": None,
     }  # fmt: skip
     assert as_document(diagnosed(machine.snapshot()))["facts"]["cuda_libraries"] == told
     assert ids(machine.snapshot()) == ids(machine)
@@ -271,6 +272,59 @@ def test_an_odd_recording_of_what_a_library_needs_is_read_as_none(odd: object) -
     for key in [key for key in document["elf"] if key.endswith(" needs")]:
         document["elf"][key] = {"needed": odd, "rpath": odd, "runpath": odd}
     assert "check-failed" not in ids(SnapshotHost(document, "odd"))
+
+
+def deep(answers: dict[str, object], **more: object) -> Tree:
+    """PyTorch's environment with --deep, and what the probe says of these libraries."""
+    loaded = {f"{site()}/nvidia/{name}": answer for name, answer in answers.items()}
+    return with_torch().but(env={"NVDIAG_DEEP": "1"}, probes={"libraries": {"loaded": loaded, **more}})
+
+
+UNDEFINED = "libcusparse.so.12: undefined symbol: __nvJitLinkCreate_12_8, version libnvJitLink.so.12"
+
+
+def test_with_deep_each_library_says_its_own_version() -> None:
+    machine = deep({"cudnn/lib/libcudnn.so.9": {"version": "9.10.2"}, "nccl/lib/libnccl.so.2": {"version": "2.27.3"}})
+    assert ids(machine) == []
+    told = as_document(diagnosed(machine))["facts"]["cuda_libraries"]["libraries"]
+    assert told["libcudnn.so.9"]["loaded"] == {"version": "9.10.2", "error": None}
+    asked = next(one for one in machine.snapshot().recorded("probes") if one.startswith("libraries "))
+    assert asked.split()[1] == f"{site()}/nvidia/cuda_runtime/lib/libcudart.so.12"
+
+
+def test_without_deep_nothing_is_loaded() -> None:
+    machine = with_torch()
+    assert as_document(diagnosed(machine))["facts"]["cuda_libraries"]["libraries"]["libcudnn.so.9"]["loaded"] is None
+    assert not [one for one in machine.snapshot().recorded("probes") if one.startswith("libraries")]
+
+
+@pytest.mark.parametrize(
+    ("library", "error", "identifier"),
+    [
+        ("cusparse/lib/libcusparse.so.12", UNDEFINED, "cuda-library-shadowed"),
+        ("cublas/lib/libcublas.so.12", "libfoo.so.1: cannot open shared object file", "cuda-library-missing"),
+        ("nccl/lib/libnccl.so.2", "libibverbs.so.1: cannot open shared object file", "nccl-mismatch"),
+    ],
+)
+def test_with_deep_a_library_that_does_not_load_is_told_with_the_loaders_words(
+    library: str, error: str, identifier: str
+) -> None:
+    found = first(deep({library: {"error": error}}))
+    assert (found.id, found.confidence, found.evidence[0].excerpt) == (identifier, Confidence.CERTAIN, error)
+
+
+def test_a_library_that_crashes_leaves_the_question_open() -> None:
+    machine = deep({}, error="crashed", stage="ask /x/libcudnn.so.9", signal="SIGABRT")
+    outcome = next(one for one in diagnosed(machine).checks if one.name == "cudas_libraries_load")
+    assert (outcome.status.value, "libcudnn.so.9" in outcome.reason) == ("unknown", True)
+
+
+def test_a_deep_snapshot_is_judged_the_same_after_redaction() -> None:
+    machine = deep({"cusparse/lib/libcusparse.so.12": {"error": UNDEFINED}})
+    text = json.dumps(machine.snapshot().document).replace("/srv/app", "/home/lovelace/app")
+    document = redacted(json.loads(text))
+    assert "lovelace" not in json.dumps(document)
+    assert ids(SnapshotHost(document, "redacted")) == ids(machine)
 
 
 SERVER = "/opt/llama/bin/llama-server"

@@ -101,8 +101,10 @@ def test_another_users_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) ->
     assert f"sudo -u '#{os.getuid()}' nvdiag check --env-of {os.getpid()}" in one_line(result.stderr)
 
 
-@pytest.mark.parametrize("option", [("--python", "/usr/bin/python3"), ("--env-of", "1"), ("--program", "/bin/true")])
-def test_a_recorded_machine_has_no_environment_of_this_one(option: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "option", [("--python", "/usr/bin/python3"), ("--env-of", "1"), ("--program", "/bin/true"), ("--deep",)]
+)
+def test_a_recorded_machine_has_no_environment_of_this_one(option: tuple[str, ...]) -> None:
     result = call("check", "--from", "-", *option, standard_input=b"CUDA error 35")
     assert result.exit_code == 2
     assert "about this machine" in result.stderr

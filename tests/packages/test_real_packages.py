@@ -11,6 +11,7 @@ from nvdiag.engine import Facts
 from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary
 from nvdiag.facts.cuda_sonames import is_cudas
 from nvdiag.facts.frameworks import Frameworks
+from nvdiag.facts.loaded_libraries import LoadedLibraries
 from nvdiag.facts.python_environments import PythonEnvironments
 from nvdiag.host import Host
 from nvdiag.host.live import LiveHost
@@ -165,6 +166,20 @@ def test_cudnn_opens_its_parts_as_is_said(tmp_path: Path, monkeypatch: pytest.Mo
         one = libraries[name].taken
         assert one is not None
         assert one.path == path
+
+
+@pytest.mark.usefixtures("activate")
+def test_with_deep_the_real_libraries_say_the_versions_that_their_wheels_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = Environment(tmp_path / "env", "cuda12", "apart")
+    environment.add_torch(("libcudart.so.12", "libnvJitLink.so.12", "libcudnn.so.9", "libnccl.so.2"))
+    monkeypatch.setenv("NVDIAG_DEEP", "1")
+    host = seen(environment, monkeypatch, str(environment.packages / "nvidia" / "nvjitlink" / "lib"))
+    loaded = Facts({Host: host})[LoadedLibraries].loaded
+    assert {name: str(one.version) for name, one in loaded.items() if one.version} == {
+        "libcudart.so.12": "12.8", "libnvJitLink.so.12": "12.8", "libcudnn.so.9": "9.10.2", "libnccl.so.2": "2.27.3",
+    }  # fmt: skip
 
 
 @pytest.mark.usefixtures("activate")
