@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -62,6 +63,9 @@ def of_process(pid: int) -> None:
         fail(f"--env-of: there is no process {pid}")
     if owner != os.geteuid():  # as root another user's LD_LIBRARY_PATH would be obeyed
         fail(f"--env-of: process {pid} is another user's; try: sudo -u '#{owner}' nvdiag check --env-of {pid}")
+    with contextlib.suppress(OSError):
+        if not os.path.samefile(f"/proc/{pid}/root", "/"):
+            fail(f"--env-of: process {pid} has another root folder, as in a container; run nvdiag in there")
     found = dict(pair.split("=", 1) for pair in _told(pid, "environ").split("\0") if "=" in pair)
     wanted = {name: value for name, value in found.items() if environment.may_read(name)}
     if os.environ.get(_LOADER) != wanted.get(_LOADER):

@@ -101,6 +101,13 @@ def test_another_users_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) ->
     assert f"sudo -u '#{os.getuid()}' nvdiag check --env-of {os.getpid()}" in one_line(result.stderr)
 
 
+def test_a_process_in_a_container_is_looked_at_from_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "samefile", lambda *_: False)
+    result = call("check", "--env-of", str(os.getpid()))
+    assert result.exit_code == 2
+    assert "another root folder, as in a container; run nvdiag in there" in one_line(result.stderr)
+
+
 @pytest.mark.parametrize(
     "option", [("--python", "/usr/bin/python3"), ("--env-of", "1"), ("--program", "/bin/true"), ("--deep",)]
 )
