@@ -9,12 +9,11 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
-from nvdiag.facts import loading, reading
-from nvdiag.facts.cuda_sonames import COMPONENTS, is_cudas, numbered_wheels, stem, wheel_names
+from nvdiag.facts import reading
+from nvdiag.facts.cuda_sonames import COMPONENTS, is_cudas, numbered_wheels, stem, wheel_folders, wheel_names
 from nvdiag.facts.frameworks import Frameworks, kernel_libraries
-from nvdiag.facts.loader import Taken
 from nvdiag.facts.python_environments import PythonEnvironment, PythonEnvironments, parse_info
-from nvdiag.facts.search_path import CACHED, SearchPath
+from nvdiag.facts.search_path import CACHED, SearchPath, Taken
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
@@ -81,6 +80,8 @@ class CudaLibraries:
         named = reading.variable(host, ASKED)
         pins: dict[str, str] = {}
         if named:
+            from nvdiag.facts import loading
+
             program, taken = named, loading.as_a_program_gets_them(host, search, named)
         elif isinstance(frameworks, Frameworks):
             program, taken = _of_a_framework(host, search, frameworks)
@@ -100,6 +101,8 @@ class CudaLibraries:
 
 def _of_a_framework(host: Host, search: SearchPath, frameworks: Frameworks) -> tuple[str, dict[str, Taken]]:
     """The first of them that has CUDA, with what it gets."""
+    from nvdiag.facts import loading
+
     for name in ("torch", "onnxruntime", "llama-cpp-python"):
         one = frameworks.found.get(name)
         if one is None or one.cuda is None:
@@ -133,7 +136,7 @@ def _copies(
     for soname in dict.fromkeys(name for name, _, _ in search.cache if is_cudas(name)):
         for path in search.cached(soname):
             add(soname, path)
-    for folder in loading.wheel_folders(host, environment):
+    for folder in wheel_folders(host, environment):
         for name in reading.names(host, folder):
             add(name, f"{folder}/{name}")
     for toolkit in toolkits.found if isinstance(toolkits, Toolkits) else ():

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
+
+from nvdiag.facts import reading
+from nvdiag.facts.python_environments import PythonEnvironment
+from nvdiag.host import Host
 
 WHEELS = {
     "cudart": "cuda-runtime", "cublas": "cublas", "cublasLt": "cublas", "cufft": "cufft", "curand": "curand",
@@ -37,3 +42,11 @@ def wheel_names(component: str) -> list[str]:
 def numbered_wheels(component: str) -> list[str]:
     """Those with the CUDA major in their names."""
     return [f"nvidia-{component}-cu{major}" for major in (11, 12, 13, 14)]
+
+
+def wheel_folders(host: Host, environment: PythonEnvironment | None) -> Iterator[str]:
+    """`nvidia/COMPONENT/lib` below an environment's packages; from CUDA 13 on one folder for all, `nvidia/cu13/lib`."""
+    for folder in environment.folders if environment is not None else ():
+        for name in reading.names(host, f"{folder}/nvidia"):
+            if not name.startswith("_") and "." not in name:
+                yield f"{folder}/nvidia/{name}/lib"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 from nvdiag.facts import reading
-from nvdiag.facts.search_path import CACHED, SearchPath
+from nvdiag.facts.search_path import CACHED, SearchPath, Taken
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
@@ -21,19 +21,6 @@ from nvdiag.model.unknown import Unknown
 PRELOADED = "preloaded by the program itself"
 _MOST = 400
 """Objects that one process is followed for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """One library as a process gets it: `rule` is how it is found, None with `path` where it is not.
-
-    `by` is the path of whoever asks for it first.
-    """
-
-    soname: str
-    path: str | None
-    rule: str | None
-    by: str
 
 
 class Process:

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 
 from nvdiag.facts import reading
-from nvdiag.facts.cuda_sonames import is_cudas, stem
-from nvdiag.facts.loader import PRELOADED, Process, Taken
+from nvdiag.facts.cuda_sonames import is_cudas, stem, wheel_folders
+from nvdiag.facts.loader import PRELOADED, Process
 from nvdiag.facts.python_environments import PythonEnvironment
-from nvdiag.facts.search_path import SearchPath
+from nvdiag.facts.search_path import SearchPath, Taken
 from nvdiag.host import Host
 from nvdiag.model.unknown import Unknown
 
@@ -112,11 +112,3 @@ def _preloaded(host: Host, package: str, process: Process) -> tuple[str, ...]:
     if runtime is not None and "/nvidia/" in runtime and '_preload_cuda_deps("nvjitlink"' in calls:
         return "nvrtc", "nvJitLink"
     return ()
-
-
-def wheel_folders(host: Host, environment: PythonEnvironment | None) -> Iterator[str]:
-    """`nvidia/COMPONENT/lib` below an environment's packages; from CUDA 13 on one folder for all, `nvidia/cu13/lib`."""
-    for folder in environment.folders if environment is not None else ():
-        for name in reading.names(host, f"{folder}/nvidia"):
-            if not name.startswith("_") and "." not in name:
-                yield f"{folder}/nvidia/{name}/lib"

@@ -65,6 +65,19 @@ class SearchPath:
         return (pattern.format(triplet=f"{self.machine}-linux-gnu") for pattern in patterns)
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One library as a process gets it: `rule` is how it is found, None with `path` where it is not.
+
+    `by` is the path of whoever asks for it first.
+    """
+
+    soname: str
+    path: str | None
+    rule: str | None
+    by: str
+
+
 def _part_of_cache(host: Host) -> tuple[tuple[str, str, str], ...]:
     """What a recorded `ldconfig -p | grep …` let through: nothing is absent for not being in it."""
     try:
