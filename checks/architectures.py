@@ -45,6 +45,7 @@ def the_toolkit_makes_code_for_the_gpu(messages: Messages, toolkits: Toolkits | 
         ),
         explains=frozenset({"ptx-newer-than-driver"}),
         layers=(Layer.TOOLKITS,),
+        beside=_of_table([row] if row else []),
     )
 
 
@@ -67,7 +68,7 @@ def _another_toolkit(row: ComputeRow | None, toolkits: Toolkits | Unknown) -> Re
     if row.last is None:
         which = f"CUDA {row.first} or newer, the first that knows {row.name}"
     return Remedy(
-        summary=f"build with a toolkit of {which} ({row.source[0]})",
+        summary=f"build with a toolkit of {which}",
         commands=_cuda_ways.conda_nvcc(row.last or row.first),
         prediction="several toolkits live side by side; the driver must support the CUDA version of this one",
     )

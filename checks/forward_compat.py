@@ -44,7 +44,7 @@ def cuda_compat_is_on_gpus_that_it_is_made_for(
         confidence=sure,
         kind=FindingClass.ENVIRONMENT,
         title=f"programs get cuda-compat's libcuda {compat.release} on driver {compat.base}"
-        + (f", and a {barred[0]} cannot use it" if barred else ", and this GPU cannot use it"),
+        + f", which {f'the {barred[0]}' if barred else 'this GPU'} cannot use",
         detail="Forward compatibility is for data-centre GPUs, some RTX boards in servers and Jetson. On others CUDA"
         " fails with error 804, and nvidia-smi works.",
         evidence=(
