@@ -11,7 +11,7 @@ from nvdiag.engine import check
 from nvdiag.facts.cdi import FOLDERS, REFRESH, CdiSpecification, CdiSpecifications
 from nvdiag.facts.container_toolkit import CTK, ContainerToolkit, ToolkitVersion
 from nvdiag.facts.libraries import DriverLibraries, Kind
-from nvdiag.facts.modules import LoadedDriver
+from nvdiag.facts.modules import DriverHere
 from nvdiag.facts.system import Distribution
 from nvdiag.model.finding import Confidence, Evidence, Finding, Remedy, Risk, Severity
 from nvdiag.model.text import listed
@@ -32,7 +32,7 @@ _STRICT_BEFORE = "1.18.0"
 
 @check("cdi-spec-stale", area="container")
 def specifications_name_files_that_exist(
-    loaded: LoadedDriver,
+    driver: DriverHere,
     specifications: CdiSpecifications,
     libraries: DriverLibraries | Unknown,
     toolkit: ContainerToolkit | Unknown,
@@ -40,19 +40,23 @@ def specifications_name_files_that_exist(
 ) -> Iterator[Finding]:
     """What the CDI specifications on this host tell engines to mount and to give exists, and is the driver's own."""
     for one in specifications.found:
-        other = _other_release(one, loaded, libraries)
-        if one.in_use and (one.gone or other):
-            mismatch = _mismatch(loaded, libraries)
+        if one.in_use and (one.gone or _other_release(one, driver, libraries)):
+            mismatch = _mismatch(driver, libraries)
             ways = _make_anew(one, specifications, toolkit, distribution, mismatch=mismatch)
-            yield _stale(one, specifications, loaded, ways)
+            yield _stale(one, specifications, driver, ways, mismatch=mismatch)
     _all_read(specifications)
 
 
 def _stale(
-    one: CdiSpecification, specifications: CdiSpecifications, loaded: LoadedDriver, ways: tuple[Remedy, ...]
+    one: CdiSpecification,
+    specifications: CdiSpecifications,
+    driver: DriverHere,
+    ways: tuple[Remedy, ...],
+    *,
+    mismatch: bool,
 ) -> Finding:
     made_for = listed([release.text for release in one.releases])
-    differs = bool(one.releases) and loaded.release not in one.releases
+    differs = bool(one.releases) and driver.release is not None and driver.release not in one.releases
     served = bool(one.shadowed)
     if one.gone:
         files = f"{len(one.gone)} files that are" if len(one.gone) > 1 else f"{one.gone[0]}, which is"
@@ -60,20 +64,20 @@ def _stale(
         title += f": it was made for driver {made_for}" if differs else ""
     else:
         title = f"the CDI specification {one.path} gives containers the libraries of driver {made_for}"
-        title += f", and {loaded.release} is loaded"
+        title += f", and {driver.release} is loaded"
     return Finding(
         id="cdi-spec-stale",
         subject=one.path,
         severity=Severity.WARNING if served else Severity.ERROR,
         confidence=Confidence.LIKELY if served else Confidence.CERTAIN,
         title=title,
-        detail="The specification is made once and does not follow the driver. An engine stops at the first file that"
-        " is not there, so no container gets "
+        detail=_why_not_new(one, specifications, mismatch=mismatch)
+        + " An engine stops at the first file that is not there, so no container gets "
         + (f"{listed(sorted(set(one.qualified) - one.shadowed)[:_SHOWN])} from it." if served else "a GPU by it."),
         evidence=(
             *(Evidence(source=one.path, excerpt=f"{path} is not there") for path in one.gone[:_SHOWN]),
             *((Evidence(source=one.path, excerpt=f"libraries of {made_for}"),) if differs or not one.gone else ()),
-            Evidence(source=loaded.source, excerpt=loaded.release.text),
+            driver.evidence,
             *((specifications.refresh.evidence,) if specifications.refresh is not None else ()),
         ),
         remedies=ways,
@@ -81,18 +85,26 @@ def _stale(
     )
 
 
-def _other_release(one: CdiSpecification, loaded: LoadedDriver, libraries: DriverLibraries | Unknown) -> bool:
+def _why_not_new(one: CdiSpecification, specifications: CdiSpecifications, *, mismatch: bool) -> str:
+    if mismatch:
+        return "It cannot be made anew before the loaded module and the libraries are one release."
+    if specifications.refresh is not None and one.folder == FOLDERS[1]:
+        return f"{REFRESH} is to make it anew after each change of the driver, and has not."
+    return "The specification is made once and does not follow the driver."
+
+
+def _other_release(one: CdiSpecification, driver: DriverHere, libraries: DriverLibraries | Unknown) -> bool:
     """Whether it mounts libraries of a release that neither the module nor the host's own libraries are of."""
-    if not one.releases or loaded.release in one.releases or isinstance(libraries, Unknown):
+    if driver.release is None or not one.releases or driver.release in one.releases or isinstance(libraries, Unknown):
         return False
     return not any(copy.release in one.releases for copy in libraries.taken if copy.release is not None)
 
 
-def _mismatch(loaded: LoadedDriver, libraries: DriverLibraries | Unknown) -> bool:
-    if isinstance(libraries, Unknown):
+def _mismatch(driver: DriverHere, libraries: DriverLibraries | Unknown) -> bool:
+    if driver.release is None or isinstance(libraries, Unknown):
         return False
     own = [copy.release for copy in libraries.taken if copy.kind is Kind.DRIVER and copy.release is not None]
-    return any(release != loaded.release for release in own)
+    return any(release != driver.release for release in own)
 
 
 @check("cdi-spec-unusable", area="container")

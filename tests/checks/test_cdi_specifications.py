@@ -107,8 +107,27 @@ def test_libraries_of_another_release_that_are_still_there_are_stale_too() -> No
 
 def test_without_a_loaded_module_nothing_is_said_of_specifications() -> None:
     machine = podman_cdi(WELL, OLD)
-    machine = machine.without("/sys/module/nvidia", "/proc/driver", "/dev/nvidia")
+    machine = machine.without("/sys/module/nvidia", "/proc/driver", "/dev/nvidia").but(folders=())
     assert STALE not in ids(machine)
+
+
+def wsl(store: str) -> Tree:
+    """WSL2 with Docker's own packages inside, and a specification of the toolkit's for a folder of Windows' drivers."""
+    here = "/usr/lib/wsl/drivers/nv_dispi.inf_amd64_5f8d3a2b1c0e9f77"
+    spec = specification("581.29", names=("all",), hooks=("create-symlinks", "update-ldcache"))
+    spec["devices"][0]["containerEdits"]["deviceNodes"] = [{"path": "/dev/dxg"}]
+    spec["containerEdits"]["deviceNodes"] = []
+    names = ("libcuda.so.1.1", "libnvidia-ml.so.1", "nvidia-smi")
+    spec["containerEdits"]["mounts"] = [{"hostPath": f"{store}/{n}", "containerPath": f"{store}/{n}"} for n in names]
+    files = {"/run/cdi/nvidia.yaml": as_yaml(spec), **{f"{here}/{name}": "" for name in names}}
+    return machines.joined(machines.wsl().but(links={"/var/run": "/run"}), toolkit("1.19.1"), Tree(files=files))
+
+
+def test_under_wsl_a_windows_driver_that_was_updated_leaves_it_stale() -> None:
+    assert STALE not in ids(wsl("/usr/lib/wsl/drivers/nv_dispi.inf_amd64_5f8d3a2b1c0e9f77"))
+    (finding,) = found(wsl("/usr/lib/wsl/drivers/nv_dispi.inf_amd64_000000000000000a"), STALE)
+    assert "3 files" in finding.title
+    assert "581" not in finding.title
 
 
 # After an upgrade without a reboot
