@@ -237,7 +237,7 @@ def _nouveau_in_use(messages: Messages) -> tuple[Said, ...]:
     silent = messages.named("nvidia-smi-cannot-communicate", "modprobe-no-such-device", "nvml-driver-not-loaded")
     if listed and silent:
         return (*listed[:1], *silent[:1])
-    at_work = tuple(one for one in messages.named("nouveau-drives-gpu") if " DRM: " in one.text)
+    at_work = tuple(one for one in messages.named("nouveau-drives-gpu") if " drm: " in one.text.lower())
     return at_work[:1] if at_work and not messages.named("nvrm-loading") else ()
 
 

@@ -94,6 +94,14 @@ FOUND = [
         "Not collecting GPU metrics; Error getting devices count: Cannot perform the requested operation because NVML"
         " doesn't exist on this system.",
     ),
+    # lines that were cut, or quoted in a sentence
+    ("nvml-library-missing", "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1"),
+    (
+        "container-runtime-not-configured",
+        "setting up CDI devices: unresolvable CDI devices [nvidia.com/gpu=all](http://nvidia.com/gpu=all).",
+    ),
+    ("llama-built-without-cuda", 'llama-cpp-python is slow, and its log has "BLAS = 0"'),
+    ("uvm-broken-after-suspend", "since my gentoo laptop woke up from sleep: cudart init failure: 999"),
     # TensorRT, where a program needs it; nvcc, where an old setup script does
     (
         "cuda-library-missing",
@@ -127,6 +135,9 @@ def test_what_a_message_proves_is_found_first_in_its_own_words(message: Message)
         'level=INFO msg="Dynamic LLM libraries [cpu cpu_avx cuda_v12 rocm_v6]"',
         "ImportError: _ext.so: undefined symbol: cudaMalloc",
         MIG_TABLE,
+        # another rank went away, for a reason of its own; or is not yet there
+        "misc/socket.cc:49 NCCL WARN socketProgress: Connection closed by remote peer node1<57557>",
+        "host:31:34 [0] NCCL INFO Call to connect returned Connection refused, retrying",
         # TensorFlow and ONNX Runtime go on without TensorRT
         "W tensorflow: Could not load dynamic library 'libnvinfer.so.7'; dlerror: libnvinfer.so.7: cannot open shared"
         " object file: No such file or directory",
