@@ -123,6 +123,17 @@ def _boots_well(
     )
 
 
+def of_dkms_doubts(dkms: DkmsStatus | Unknown) -> str:
+    """A sentence, after a blank, where DKMS says that a module on disk is not the one that it built; else empty."""
+    rows = [row for row in dkms.rows if row.doubted] if isinstance(dkms, DkmsStatus) else []
+    if not rows:
+        return ""
+    return (
+        f" DKMS says of {rows[0].kernel} that the module on disk may not be its own{rows[0].note}: see"
+        f" `modinfo -k {rows[0].kernel} -F version nvidia` before a reboot."
+    )
+
+
 def _built_otherwise(dkms: DkmsStatus | Unknown, running: RunningKernel | Unknown) -> str:
     """What DKMS has installed, told; for the running kernel alone where that is known. Empty where it has nothing."""
     if isinstance(dkms, Unknown):

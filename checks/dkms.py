@@ -50,7 +50,7 @@ def dkms_has_a_module_for_this_kernel(
         + (f"; it has one for {others}" if others else ""),
         detail="Usual reasons: the kernel's headers are missing, the build failed, or the kernel is newer.",
         evidence=(
-            *(Evidence(source=COMMAND, excerpt=_told(row.release, row.kernel, row.state)) for row in dkms.rows[:4]),
+            *(Evidence(source=COMMAND, excerpt=row.told) for row in dkms.rows[:4]),
             *_said.evidence(silent[:2]),
         ),
         remedies=(
@@ -62,7 +62,3 @@ def dkms_has_a_module_for_this_kernel(
         explains=WITHOUT_MODULE,
         layers=(Layer.LOADED_MODULE,),
     )
-
-
-def _told(release: object, kernel: object, state: str) -> str:
-    return f"{release}, {kernel}: {state}" if kernel else f"{release}: {state}"

@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from nvdiag.checks import _evidence, _holder_words, _reload, _remedies, _said, _since
-from nvdiag.checks._told_releases import Sides, ahead_by_dkms, is_newer, release_on_disk, sides_of, why_disk_is_wrong
+from nvdiag.checks._told_releases import (
+    Sides,
+    ahead_by_dkms,
+    is_newer,
+    of_dkms_doubts,
+    release_on_disk,
+    sides_of,
+    why_disk_is_wrong,
+)
 from nvdiag.engine import check
 from nvdiag.facts.disk_reasons import DiskReasons
-from nvdiag.facts.dkms import DkmsStatus
+from nvdiag.facts.dkms import COMMAND, DkmsRow, DkmsStatus
 from nvdiag.facts.history import DriverHistory
 from nvdiag.facts.holders import ModuleHolders
 from nvdiag.facts.libraries import DriverLibraries
@@ -68,9 +76,10 @@ def no_mismatch_is_told_of(
         *_library_evidence(libraries),
         *_evidence.of_disk(following, disk),
         *_built(installation),
+        *(Evidence(source=COMMAND, excerpt=row.told) for row in _doubted(dkms)),
         *_since.evidence(history, sides.library),
     )
-    since = _since.told(history, sides.library)
+    since = f"{_since.told(history, sides.library)}{of_dkms_doubts(dkms)}".strip()
     why_disk = why_disk_is_wrong(said, sides, release_on_disk(disk, modinfo), following, dkms, running)
     if isinstance(smi, SmiReport) and smi.works_later:
         yield _over(said, sides)
@@ -109,6 +118,10 @@ def _library_evidence(libraries: DriverLibraries | Unknown) -> Iterator[Evidence
 def _built(installation: ModuleInstallation | Unknown) -> Iterator[Evidence]:
     for release, kernel in installation.builds[:4] if isinstance(installation, ModuleInstallation) else ():
         yield Evidence(source="dkms", excerpt=f"{release} is built for {kernel}")
+
+
+def _doubted(dkms: DkmsStatus | Unknown) -> tuple[DkmsRow, ...]:
+    return tuple(row for row in dkms.rows if row.doubted)[:2] if isinstance(dkms, DkmsStatus) else ()
 
 
 def _over(said: tuple[Said, ...], sides: Sides) -> Finding:

@@ -14,7 +14,8 @@ COMMAND = "dkms status"
 
 _ROW = regex(
     r"^\s{0,8}nvidia(?![-_](?:fs|peer))[\w.-]{0,40}(?:/|, ?)(\d{2,4}\.[\d.]{1,12}\d)[\w:~+-]{0,40}"
-    r"(?:, ?(\d{1,2}\.\d{1,3}[\w.+~-]{0,90}), ?\w{2,12})?: ?(added|built|installed|broken)\b",
+    r"(?:, ?(\d{1,2}\.\d{1,3}[\w.+~-]{0,90}), ?\w{2,12})?: ?(added|built|installed|broken)\b"
+    r"((?: ?\([^()\n]{1,80}\)){0,3})",
     re.MULTILINE,
 )
 """Both forms: `nvidia/550.90.07, KERNEL, x86_64: installed` of version 3, with a comma for the slash before it."""
@@ -22,15 +23,30 @@ _ROW = regex(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DkmsRow:
-    """One line. `kernel` is None where sources were added and not built for any kernel."""
+    """One line. `kernel` is None where sources were added and not built for any kernel; `note` stands behind it."""
 
     release: DriverRelease
     kernel: KernelRelease | None
     state: str
+    note: str = ""
 
     @property
     def installed(self) -> bool:
         return self.state == "installed" and self.kernel is not None
+
+    @property
+    def doubted(self) -> bool:
+        """Whether DKMS itself says that a kernel's module differs from what it built, or is gone (dkms, its status)."""
+        return self.installed and ("iff" in self.note or "issing" in self.note)
+
+    @property
+    def told(self) -> str:
+        """The line in short."""
+        return (
+            f"{self.release}, {self.kernel}: {self.state}{self.note}"
+            if self.kernel
+            else f"{self.release}: {self.state}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +73,10 @@ def parse_dkms_status(text: str) -> tuple[DkmsRow, ...]:
     """The driver's lines in what `dkms status` prints; those of other modules, and of nvidia-fs, are passed over."""
     return tuple(
         DkmsRow(
-            release=DriverRelease.of(release), kernel=KernelRelease(kernel) if kernel else None, state=state.lower()
+            release=DriverRelease.of(release),
+            kernel=KernelRelease(kernel) if kernel else None,
+            state=state.lower(),
+            note=note,
         )
-        for release, kernel, state in _ROW.findall(text)
+        for release, kernel, state, note in _ROW.findall(text)
     )

@@ -68,6 +68,26 @@ def test_a_module_on_disk_that_is_not_the_libraries_makes_it_a_matter_of_the_dis
     assert judged(f"$ nvidia-smi\n{MISMATCH}\n{more}") == ("driver-disk-mismatch", Confidence.CERTAIN)
 
 
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        (" (WARNING! Diff between built and installed module!)", True),
+        (" (Original modules exist) (Differences between built and installed modules)", True),
+        (" (Original modules exist)", False),
+        ("", False),
+    ],
+)
+def test_a_module_that_dkms_does_not_know_as_its_own_is_to_be_seen_before_a_reboot(note: str, told: bool) -> None:
+    text = (
+        f"$ nvidia-smi\n{MISMATCH}\n$ dkms status\n"
+        f"nvidia/560.35.03, 6.8.0-31-generic, x86_64: installed{note}\n$ uname -r\n6.8.0-31-generic\n"
+    )
+    found = first(hosts_of(text.encode(), "text")[0])
+    assert found.id == "driver-library-mismatch"
+    assert ("modinfo -k 6.8.0-31-generic -F version nvidia" in found.detail) is told
+    assert ("dkms status" in [one.source for one in found.evidence]) is told
+
+
 def test_dkms_that_has_only_another_release_makes_it_likely_a_matter_of_the_disk() -> None:
     text = (
         f"$ nvidia-smi\n{MISMATCH}\n$ uname -r\n6.8.0-31-generic\n$ dkms status\n"

@@ -16,7 +16,9 @@ _MODINFO = re.compile(
     r"^(filename|version|license|vermagic|signer|sig_id|srcversion|description|supported|name):\s{1,20}(\S.{0,400})$"
 )
 _DKMS = re.compile(
-    r"^\s{0,4}(nvidia[\w.-]{0,40})(?:/|, )(\d[\w.:~+-]{1,40}),? ?.{0,120}?: ?(added|built|installed|broken)\b", re.I
+    r"^\s{0,4}(nvidia[\w.-]{0,40})(?:/|, )(\d[\w.:~+-]{1,40}),? ?.{0,120}?: ?(added|built|installed|broken)\b"
+    r"(?: ?\([^()\n]{1,80}\)){0,3}",
+    re.I,
 )
 _LSPCI = re.compile(
     r"^\s{0,4}(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]) "
