@@ -11,7 +11,7 @@ from nvdiag.checks._holder_words import BY_ID, SHORT_ID, called
 from nvdiag.facts.cgroups import Home
 from nvdiag.facts.holders import Holder, ModuleHolders
 from nvdiag.facts.modules import KernelModules
-from nvdiag.knowledge.gpu_services import GpuService, service_of
+from nvdiag.knowledge.gpu_services import GpuService, service_of, service_of_cut
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Remedy, Risk
 from nvdiag.model.text import listed
@@ -253,7 +253,7 @@ def _programs(holders: ModuleHolders) -> Iterator[_Step]:
         yield _Step(order=50, stop=("echo quit | sudo nvidia-cuda-mps-control",), what="the MPS daemon")
     known = {}
     if holders.told_by:  # a paste tells no unit
-        known = {one: unit for one in _of(holders, Home.OTHER) if (unit := _usual_unit(service_of("", one.name)))}
+        known = {one: unit for one in _of(holders, Home.OTHER) if (unit := _usual_unit(service_of_cut(one.name)))}
     for unit in dict.fromkeys(known.values()):
         yield _unit_step(unit, service_of(unit))
     graphical = _graphical(holders)

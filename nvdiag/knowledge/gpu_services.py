@@ -9,6 +9,9 @@ from nvdiag.knowledge._tables import MalformedTable, Table, distinct, read
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.regex import regex
 
+CUT_BY_LSOF = 9
+"""Letters of a command's name that lsof shows, without its option +c."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuService:
@@ -55,3 +58,11 @@ def service_of(unit: str, comm: str = "") -> GpuService | None:
         if unit and row.units.fullmatch(unit):
             return row
     return next((row for row in gpu_services() if comm and row.comms.fullmatch(comm)), None)
+
+
+def service_of_cut(comm: str) -> GpuService | None:
+    """The kind of service by a process's name that lsof may have cut to nine letters; None where two kinds fit."""
+    if (exact := service_of("", comm)) is not None or len(comm) != CUT_BY_LSOF:
+        return exact
+    fits = [row for row in gpu_services() if any(one.startswith(comm) for one in row.comms.pattern.split("|"))]
+    return fits[0] if len(fits) == 1 else None

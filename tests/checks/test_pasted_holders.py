@@ -91,6 +91,13 @@ def test_only_the_modules_that_lsmod_lists_are_taken_out() -> None:
     assert plan.prediction.startswith("it will end the mismatch: the module on disk for this kernel is 570.172.08")
 
 
+def test_a_service_is_known_by_the_name_that_lsof_cuts() -> None:
+    cut = LSOF + "nvidia-pe  1234  root    4u   CHR 195,255      0t0  911 /dev/nvidiactl\n"
+    plan = plan_of(first(pasted(MISMATCH + cut)))
+    assert "sudo systemctl stop nvidia-persistenced.service" in plan.commands
+    assert "sudo kill 23456" in plan.commands
+
+
 def test_nobody_is_told_to_stop_programs_where_nothing_is_to_be_reloaded() -> None:
     assert isinstance(holders(FUSER), NotApplicable)
 
