@@ -1,5 +1,7 @@
 """How long `nvdiag check --format json` takes: here, beside its floor and nvidia-smi, and on a long bug report.
 
+The time of the CPU is that of a command and of the children that it waited for: on a busy machine it tells more.
+
 The state is the one that nvdiag is for: the loaded kernel module is of another release than the libraries, and NVML is
 really called. Without the rigs it is whatever state this machine is in, and the output says so.
 
@@ -31,6 +33,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -97,19 +100,23 @@ def measure(rounds: int, nvidia_smi: str | None, state: str) -> None:
     commands = {NVDIAG: nvdiag_command(), FLOOR: [sys.executable, "-c", "import click, pynvml"]}
     if nvidia_smi:
         commands[NVIDIA_SMI] = [nvidia_smi]
-    exits = {name: [run(argv)[0] for _ in range(2)][-1] for name, argv in commands.items()}  # also fills the caches
-    times: dict[str, list[float]] = {name: [] for name in commands}
+    exits = {name: [run(argv).exit for _ in range(2)][-1] for name, argv in commands.items()}  # also fills the caches
+    ran: dict[str, list[Ran]] = {name: [] for name in commands}
     for number in range(rounds):
         names = list(commands)
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            times[name].append(run(commands[name])[1])
+            ran[name].append(run(commands[name]))
     print(f"state: {state}; Python {platform.python_version()}; medians of {rounds} rounds")
     print()
-    print(f"{'':36} {'exit':>4} {'ms':>7}   nvdiag takes")
-    for name, spent in times.items():
-        ratio = median(own / other for own, other in zip(times[NVDIAG], spent, strict=True))
-        beside = "" if name == NVDIAG else f"{ratio:8.2f} times that"
-        print(f"{name:36} {exits[name]:4} {median(spent) * 1000:7.1f}   {beside}".rstrip())
+    print(f"{'':36} {'exit':>4} {'ms':>7} {'CPU ms':>7}   nvdiag takes (of the CPU)")
+    for name, spent in ran.items():
+        pairs = list(zip(ran[NVDIAG], spent, strict=True))
+        wall = median(own.seconds / other.seconds for own, other in pairs)
+        cpu = median(own.cpu_seconds / other.cpu_seconds for own, other in pairs)
+        beside = "" if name == NVDIAG else f"{wall:8.2f} times that ({cpu:.2f})"
+        ms = median(one.seconds for one in spent) * 1000
+        cpu_ms = median(one.cpu_seconds for one in spent) * 1000
+        print(f"{name:36} {exits[name]:4} {ms:7.1f} {cpu_ms:7.1f}   {beside}".rstrip())
 
 
 def measure_paste(folder: Path) -> None:
@@ -119,12 +126,13 @@ def measure_paste(folder: Path) -> None:
     command = [*nvdiag_command(), "--from", str(file)]
     beside = [sys.executable, "-c", WORDS, str(file)]
     rounds = [(run(command), run(beside)) for _ in range(REPORT_ROUNDS)]
-    seconds = median(own[1] for own, _ in rounds)
-    ratio = median(own[1] / other[1] for own, other in rounds)
+    seconds = median(own.seconds for own, _ in rounds)
+    cpu = median(own.cpu_seconds for own, _ in rounds)
+    ratio = median(own.seconds / other.seconds for own, other in rounds)
     print()
     print(
-        f"a paste of {PASTE_BYTES // 10**6} MB read in {seconds:.2f} s (exit {rounds[0][0][0]}):"
-        f" {ratio:.2f} times one pass over its words"
+        f"a paste of {PASTE_BYTES // 10**6} MB read in {seconds:.2f} s, {cpu:.2f} s of the CPU"
+        f" (exit {rounds[0][0].exit}): {ratio:.2f} times one pass over its words"
     )
 
 
@@ -157,17 +165,16 @@ def measure_report(folder: Path) -> int:
     command = [*nvdiag_command(), "--from", str(file)]
     ratios, memory = [], 0.0
     for _ in range(REPORT_ROUNDS):
-        beside = run(search)[1]
-        code, seconds, peak = run_and_weigh(command)
-        ratios.append(seconds / beside)
-        memory = max(memory, peak)
+        beside, own = run(search), run(command)
+        ratios.append(own.seconds / beside.seconds)
+        memory = max(memory, own.megabytes)
     print()
     print(
-        f"a bug report of {REPORT_BYTES // 10**6} MB of text, read in {seconds:.2f} s (exit {code}):"
+        f"a bug report of {REPORT_BYTES // 10**6} MB of text, read in {own.seconds:.2f} s (exit {own.exit}):"
         f" {median(ratios):.2f} times zcat | grep -c NVRM (at most {MOST_RATIO}),"
         f" {memory:.0f} MB of memory (at most {MOST_MEGABYTES})"
     )
-    return 1 if code not in (0, 1) or median(ratios) > MOST_RATIO or memory > MOST_MEGABYTES else 0
+    return 1 if own.exit not in (0, 1) or median(ratios) > MOST_RATIO or memory > MOST_MEGABYTES else 0
 
 
 def long_report(file: Path) -> Path:
@@ -188,19 +195,24 @@ def long_report(file: Path) -> Path:
     return file
 
 
-def run(argv: Sequence[str]) -> tuple[int, float]:
-    """Exit code and wall time in seconds of one command, its output thrown away."""
-    return run_and_weigh(argv)[:2]
+class Ran(NamedTuple):
+    """What one command took, with the children that it waited for. `megabytes` is at least what this process had."""
+
+    exit: int
+    seconds: float
+    cpu_seconds: float
+    megabytes: float
 
 
-def run_and_weigh(argv: Sequence[str]) -> tuple[int, float, float]:
-    """Likewise, and its peak of memory in megabytes (at least what this process had when it started it)."""
+def run(argv: Sequence[str]) -> Ran:
+    """Run a command, its output thrown away."""
     nowhere = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
     started = time.perf_counter()
     pid = os.posix_spawn(argv[0], list(argv), os.environ, file_actions=nowhere)
     _, status, usage = os.wait4(pid, 0)
     spent = time.perf_counter() - started
-    return os.waitstatus_to_exitcode(status), spent, usage.ru_maxrss * 1024 / 10**6
+    cpu = usage.ru_utime + usage.ru_stime
+    return Ran(os.waitstatus_to_exitcode(status), spent, cpu, usage.ru_maxrss * 1024 / 10**6)
 
 
 def nvdiag_command() -> list[str]:

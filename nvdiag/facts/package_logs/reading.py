@@ -99,7 +99,11 @@ class _Folders:
                 self._names[folder] = self._host.folder(folder)
             except Unknown:
                 self._names[folder] = ()
-        names = {f"{folder}/{name}" for name in self._names[folder]} | self._recorded
+        begins = f"{folder}/{base.partition('.')[0]}"
+        names = [f"{folder}/{name}" for name in self._names[folder]]
+        names = [path for path in {*names, *self._recorded} if path.startswith(begins)]
+        if not names:
+            return [log]
         pattern = re.compile(rf"{re.escape(folder)}/{_rotated(base)}")
         return sorted((path for path in names if pattern.fullmatch(path)), key=_age)[:MOST_FILES] or [log]
 
