@@ -19,6 +19,7 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 DXG = "/dev/dxg"
 FOLDER = "/usr/lib/wsl/lib"
 STORE = "/usr/lib/wsl/drivers"
+FIND_STORED = ("find", STORE, "-maxdepth", "1", "-name", "nv*.inf_*")
 LOADER_FILE = "/etc/ld.so.conf.d/ld.wsl.conf"
 CONFIGURATION = "/etc/wsl.conf"
 LIBRARIES = ("libcuda.so.1", "libnvidia-ml.so.1")
@@ -127,12 +128,16 @@ def _adapters(host: Host) -> int:
 
 
 def _stored(host: Host) -> tuple[str, ...] | None:
-    """Windows' names for NVIDIA's display drivers begin with nv and name their .inf file: nv_dispi.inf_amd64_…"""
+    """NVIDIA's folders in the driver store, nv_dispi.inf_amd64_… and the like.
+
+    The store has hundreds of folders and is Windows' own, seen through a network file system: a command with a deadline
+    looks through it.
+    """
     try:
-        names = host.folder(STORE)
+        found = host.run(*FIND_STORED)
     except Unknown:
         return None
-    return tuple(one for one in names if one.startswith("nv") and ".inf_" in one)
+    return tuple(line.rpartition("/")[2] for line in found.stdout.splitlines()) if found.exit == 0 else None
 
 
 def _loader_file(host: Host) -> str | Unknown | None:

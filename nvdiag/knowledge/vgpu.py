@@ -50,7 +50,7 @@ def _types(row: Row) -> tuple[range, ...]:
             raise row.wrong(f"no id of four digits and no range of them: {word}")
         first, _, last = word.partition("-")
         found.append(range(int(first, 16), int(last or first, 16) + 1))
-    if any(later.start <= earlier.stop - 1 for earlier, later in pairwise(found)):
+    if not all(found) or any(later.start < earlier.stop for earlier, later in pairwise(found)):
         raise row.wrong("the ids do not rise")
     return tuple(found)
 

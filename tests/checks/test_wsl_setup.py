@@ -92,6 +92,11 @@ def test_a_gpu_that_windows_does_not_offer_is_evidence() -> None:
     assert "no GPU of Windows' (1414:008e)" in shown
 
 
+@pytest.mark.parametrize(("stored", "words"), [(True, "There is one in"), (False, "There is none in")])
+def test_a_driver_that_windows_has_and_wsl_has_not_yet_is_told_apart(stored: bool, words: str) -> None:
+    assert words in first(wsl.without_driver(stored=stored)).detail
+
+
 def test_windows_driver_store_is_left_alone_where_nothing_is_missing() -> None:
     host = wsl.wsl2().host()
     diagnosed(host)

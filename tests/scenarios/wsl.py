@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
+from nvdiag.facts.wsl import FIND_STORED
 from tests.scenarios import machines
 from tests.scenarios.tree import Tree
 
@@ -56,8 +58,14 @@ def wsl2(*, nvidia: bool = True, configuration: str = "[boot]\nsystemd=true\n", 
         libraries=libraries,
         cached=tuple(path for path in sorted(libraries) if told),
         probes=answering() if nvidia and told else {"nvml": GONE, "cuda": GONE},
+        commands=store(*((STORE,) if nvidia else ())),
         env={"WSL_DISTRO_NAME": "Ubuntu", "PATH": f"/usr/local/bin:/usr/bin:/bin:{FOLDER}"},
     )
+
+
+def store(*folders: str) -> dict[str, Any]:
+    """The answer of the search for NVIDIA's folders in Windows' driver store."""
+    return {shlex.join(FIND_STORED): {"exit": 0, "stdout": "".join(f"{one}\n" for one in folders), "stderr": ""}}
 
 
 def answering(release: str = "580.88", windows: str = "581.29") -> dict[str, Any]:
@@ -72,9 +80,10 @@ def answering(release: str = "580.88", windows: str = "581.29") -> dict[str, Any
     }
 
 
-def without_driver() -> Tree:
-    """Windows without NVIDIA's driver: the folder has what Windows itself brings."""
-    return wsl2(nvidia=False)
+def without_driver(*, stored: bool = False) -> Tree:
+    """Windows without NVIDIA's driver, or with one that is in its `stored` drivers since WSL was started."""
+    machine = wsl2(nvidia=False)
+    return machine.but(commands=store(STORE)) if stored else machine
 
 
 def with_gpu_switched_off() -> Tree:
