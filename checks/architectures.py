@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +11,7 @@ from nvdiag.engine import check
 from nvdiag.facts.architectures import GpuCapabilities, GpuCapability, WantedArchitectures
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.toolkits import VARIABLES, Toolkit, Toolkits
-from nvdiag.knowledge.compute_capabilities import ComputeRow, compute
+from nvdiag.knowledge.compute_capabilities import ComputeRow, capability, compute
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -108,12 +109,24 @@ def the_toolkit_makes_what_this_environment_asks_for(
         remedies=(
             Remedy(
                 summary=f"take {which} out of {name} where no GPU that you build for has it",
-                commands=(f"echo ${name}", "nvidia-smi --query-gpu=name,compute_cap --format=csv"),
+                commands=(
+                    "nvidia-smi --query-gpu=name,compute_cap --format=csv",
+                    *_without(name, wanted.values[name], missing),
+                ),
             ),
             _another_toolkit(missing[0], toolkits),
         ),
         layers=(Layer.TOOLKITS,),
     )
+
+
+def _without(name: str, value: str, missing: Sequence[ComputeRow]) -> Iterator[str]:
+    """The variable as it is without these capabilities, where it is a list of them and some are left."""
+    gone = {row.capability for row in missing}
+    words = re.split(r"[;,\s]+", value.strip())
+    left = [word for word in words if capability(word.partition("+")[0].partition("-")[0]) not in gone]
+    if not name.startswith("NVCC_") and left:
+        yield f"export {name}={shlex.quote(';'.join(left))}"
 
 
 @check("nvcc-arch-unsupported", area="cuda")

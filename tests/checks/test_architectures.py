@@ -94,6 +94,19 @@ def test_an_architecture_that_a_variable_asks_of_a_toolkit_without_it(env: dict[
 
 
 @pytest.mark.parametrize(
+    ("env", "command"),
+    [
+        ({"TORCH_CUDA_ARCH_LIST": "8.6 8.9+PTX 12.0+PTX"}, "export TORCH_CUDA_ARCH_LIST='8.6;8.9+PTX'"),
+        ({"CUDAARCHS": "75-real;90a-virtual;100"}, "export CUDAARCHS='75-real;90a-virtual'"),
+        ({"CUDAARCHS": "100-real"}, "nvidia-smi --query-gpu=name,compute_cap --format=csv"),
+    ],
+    ids=str,
+)
+def test_the_list_without_it_is_given_as_it_would_be_typed(env: dict[str, str], command: str) -> None:
+    assert found(machine(GTX_1080, "12.4", **env)).remedies[0].commands[-1] == command
+
+
+@pytest.mark.parametrize(
     "env",
     [
         {"TORCH_CUDA_ARCH_LIST": "7.5;8.0 8.6,9.0+PTX"},
