@@ -158,8 +158,10 @@ def _reads_user_folder(settings: Mapping[str, str]) -> bool:
 
 
 def _user_folders(host: Host, minor: str) -> Iterator[str]:
-    base, home = reading.variable(host, "PYTHONUSERBASE"), reading.variable(host, "HOME")
-    base = base or (f"{home}/.local" if home else None)
+    """The person's own packages. HOME is not read; a shell that has ~/.local/bin on PATH tells of the folder, too."""
+    path = (reading.variable(host, "PATH") or "").split(":")
+    on_path = (folder.removesuffix("/bin") for folder in path if folder.endswith("/.local/bin"))
+    base = reading.variable(host, "PYTHONUSERBASE") or next(on_path, None)
     if base and not reading.variable(host, "PYTHONNOUSERSITE"):
         yield f"{base}/lib/python{minor}/site-packages"
 

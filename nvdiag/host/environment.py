@@ -10,7 +10,6 @@ ALLOWED_NAMES = frozenset(
         "CUDAARCHS",
         "CUDAHOSTCXX",
         "CXX",
-        "HOME",
         "KUBERNETES_SERVICE_HOST",
         "LD_LIBRARY_PATH",
         "LD_PRELOAD",

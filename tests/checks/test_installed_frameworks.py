@@ -79,7 +79,7 @@ def test_debians_own_python_has_its_packages_in_more_than_one_folder() -> None:
         package("numpy", "2.1.0", at="/usr/lib/python3/dist-packages"),
         torch(at="/usr/local/lib/python3.12/dist-packages"),
         package("torch", "2.5.0", at="/home/ada/.local/lib/python3.12/site-packages"),
-    ).but(env={"PATH": "/usr/local/bin:/usr/bin", "HOME": "/home/ada"})
+    ).but(env={"PATH": "/home/ada/.local/bin:/usr/local/bin:/usr/bin"})
     found = facts(machine)[PythonEnvironments].chosen
     assert found.folders == (
         "/home/ada/.local/lib/python3.12/site-packages",

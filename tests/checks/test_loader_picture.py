@@ -184,7 +184,7 @@ def test_the_runtime_of_a_wheel_elsewhere_on_sys_path_is_loaded_by_pytorch_itsel
         with_torch(wheels=dict.fromkeys(("cuda_runtime", "cublas", "cudnn", "nccl"))),
         *(wheel(folder, at=user) for folder in ("cuda_runtime", "cublas", "cudnn", "nccl")),
     ).but(
-        env={"HOME": "/home/ada"},
+        env={"PYTHONUSERBASE": "/home/ada/.local"},
         files={"/srv/app/.venv/pyvenv.cfg": "home = /usr/bin\ninclude-system-site-packages = true\nversion = 3.12.3\n"},
     )
     assert picture(split).libraries["libcudart.so.12"].rule == "preloaded by the program itself"
