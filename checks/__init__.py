@@ -10,6 +10,6 @@ MODULES = (
     "driver_container", "cdi", "cdi_specifications", "wsl", "wsl_setup", "wsl_cuda", "jetson", "jetson_stack", "cuda",
     "cuda_errors", "ptx", "build_tools", "architectures", "host_compiler", "frameworks", "python_environment",
     "python_fit", "installed_frameworks", "loader_picture", "device_code", "llama", "environment", "visible_devices",
-    "overrides", "processes", "nccl", "earlier_boots", "engine",
+    "overrides", "processes", "nccl", "earlier_boots", "requirements", "engine",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

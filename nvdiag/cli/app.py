@@ -107,6 +107,12 @@ def _look_with(source: str | None, python: str | None, program: str | None, pid:
     default="error",
     help="The least severe finding that makes the exit code 1. Default: error.",
 )
+@click.option(
+    "--require",
+    multiple=True,
+    metavar="EXPR",
+    help='What this machine has to have, such as "driver>=570", "gpus>=2" or "memory>=40GiB". Again for each.',
+)
 @click.option("--strict", is_flag=True, help="Exit with 3 where any check could not judge.")
 @_DEADLINE
 @click.option("--format", "form", type=click.Choice(delivering.FORMS), default="terminal", help="Form of the report.")
@@ -127,6 +133,7 @@ def check(
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
     fail_on: str = "error",
+    require: tuple[str, ...] = (),
     strict: bool = False,
     deadline: float | None = None,
     form: str = "terminal",
@@ -136,8 +143,11 @@ def check(
     """Say what is wrong with this machine, or with a recorded one."""
     _look_with(source, python, program, pid, deep=deep)
     further = delivering.further_reports(reports)
+    requirements = running.required(require)
     facts = running.facts_of(source, deadline)
-    choice = running.chosen(select, ignore)
+    if requirements is not None:
+        facts[type(requirements)] = requirements
+    choice = running.chosen(select, ignore, always=("requirements",) if requirements else ())
     diagnosis = running.diagnosed(facts, choice)
     wanted = delivering.Wanted(form=form, fail_on=Severity(fail_on), strict=strict)
     delivering.deliver_all(diagnosis, choice, wanted, output, further)

@@ -18,7 +18,7 @@ from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.unknown import Unknown
 
 if TYPE_CHECKING:
-    pass
+    from nvdiag.facts.requirements import Requirements
 
 _NEVER_HIDDEN = frozenset({"check-failed"})
 """What --select leaves in: a chosen check that failed did not judge, and silence would read as health."""
@@ -47,8 +47,11 @@ def warn(message: str) -> None:
     streams.complain(lambda: click.echo(f"nvdiag: {printable(message)}", err=True))
 
 
-def chosen(select: Sequence[str], ignore: Sequence[str]) -> Choice:
-    """The checks that --select and --ignore leave. Exit 2 for a name that is neither an id nor an area."""
+def chosen(select: Sequence[str], ignore: Sequence[str], always: Sequence[str] = ()) -> Choice:
+    """The checks that --select and --ignore leave, and those of the areas `always`.
+
+    Exit 2 for a name that is neither an id nor an area.
+    """
     from nvdiag import catalogue
 
     plugged, broken = catalogue.plug_ins()
@@ -57,7 +60,7 @@ def chosen(select: Sequence[str], ignore: Sequence[str]) -> Choice:
     wanted, unwanted = _ids(select, areas), _ids(ignore, areas)
     if select and not wanted:
         fail("--select names no finding and no area; `nvdiag list` names them all")
-    kept = (frozenset(areas) if not select else wanted) - unwanted
+    kept = (frozenset(areas) if not select else wanted | _ids(always, areas)) - unwanted
     return Choice(
         checks=tuple(one for one in checks if kept.intersection(one.ids)),
         areas=areas,
@@ -87,6 +90,18 @@ def unknown_name(
     near = get_close_matches(name, sorted(set(known)), n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; {all_of}"
     fail(f"there is no {what} {name}{hint}")
+
+
+def required(expressions: Sequence[str]) -> Requirements | None:
+    """What --require asks for; None where nothing is. Exit 2 for an expression that is no requirement."""
+    if not expressions:
+        return None
+    from nvdiag.facts.requirements import Requirements, WrongRequirement, parse_requirement
+
+    try:
+        return Requirements(tuple(parse_requirement(one) for one in expressions))
+    except WrongRequirement as wrong:
+        fail(f"--require: {wrong}" + (f"; did you mean {wrong.near}?" if wrong.near else ""))
 
 
 def facts_of(source: str | None, deadline: float | None) -> Facts:
@@ -148,6 +163,9 @@ def diagnosed(facts: Facts, choice: Choice) -> Diagnosis:
 
         rest = [(one.label, diagnose(begun(one), choice.checks, also=SHOWN)) for one in others]
         result = joined([(machine.label, result), *rest])
+    from nvdiag.required import with_health
+
+    result = with_health(result)
     kept = tuple(ranked for ranked in result.findings if ranked.finding.id not in choice.hidden)
     keys = {ranked.finding.key for ranked in kept}
     return replace(

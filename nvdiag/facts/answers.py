@@ -31,6 +31,14 @@ class GpuProcess:
     memory: int | None
 
 
+class MigInstance(NamedTuple):
+    """A part of a GPU under MIG, which CUDA sees as a device of its own; memory in bytes."""
+
+    uuid: str | None
+    memory_total: int | None
+    memory_used: int | None
+
+
 class Licence(NamedTuple):
     """What a GPU may be licensed for, and whether it is."""
 
@@ -65,6 +73,7 @@ class NvmlDevice:
     virtualization: int | None = None
     licences: tuple[Licence, ...] = ()
     guest_drivers: tuple[DriverRelease, ...] = ()
+    instances: tuple[MigInstance, ...] | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -237,9 +246,21 @@ def _device(one: dict[str, Any]) -> NvmlDevice:
         guest_drivers=tuple(
             release for row in _rows(one, "guests") if (release := DriverRelease.or_none(_text(row, "driver")))
         ),
+        instances=_instances(one),
         errors={str(name): code for name, code in errors.items() if isinstance(code, int)}
         if isinstance(errors, dict)
         else {},
+    )
+
+
+def _instances(one: dict[str, Any]) -> tuple[MigInstance, ...] | None:
+    """The GPU's MIG instances; None where MIG is not on."""
+    if not isinstance(one.get("mig_instances"), list):
+        return None
+    rows = [(row, row.get("memory_bytes")) for row in _rows(one, "mig_instances")]
+    return tuple(
+        MigInstance(_text(row, "uuid"), _number(memory, "total"), _number(memory, "used"))
+        for row, memory in ((row, memory if isinstance(memory, dict) else {}) for row, memory in rows)
     )
 
 

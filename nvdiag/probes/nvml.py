@@ -128,20 +128,41 @@ def _device(asking: _Asking, handle: object) -> None:
     ask("uuid", "nvmlDeviceGetUUID", handle, take=_text)
     ask("pci", "nvmlDeviceGetPciInfo", handle, take=lambda info: _text(info.busId))
     ask("minor", "nvmlDeviceGetMinorNumber", handle)
-    ask(
-        "memory_bytes", "nvmlDeviceGetMemoryInfo", handle,
-        take=lambda memory: {"total": memory.total, "used": memory.used, "free": memory.free},
-    )  # fmt: skip
+    ask("memory_bytes", "nvmlDeviceGetMemoryInfo", handle, take=_memory)
     ask("compute_capability", "nvmlDeviceGetCudaComputeCapability", handle, take=lambda pair: f"{pair[0]}.{pair[1]}")
     ask("utilisation_percent", "nvmlDeviceGetUtilizationRates", handle, take=lambda rates: rates.gpu)
     ask("temperature_celsius", "nvmlDeviceGetTemperature", handle, asking.pynvml.NVML_TEMPERATURE_GPU)
     ask("power_milliwatts", "nvmlDeviceGetPowerUsage", handle)
     ask("power_limit_milliwatts", "nvmlDeviceGetEnforcedPowerLimit", handle)
     ask("mig_mode", "nvmlDeviceGetMigMode", handle, take=lambda modes: modes[0])
+    if asking.values.get("mig_mode") == asking.pynvml.NVML_DEVICE_MIG_ENABLE:
+        asking.values["mig_instances"] = _instances(asking, handle)
     ask("compute_processes", "nvmlDeviceGetComputeRunningProcesses", handle, take=_processes)
     ask("graphics_processes", "nvmlDeviceGetGraphicsRunningProcesses", handle, take=_processes)
     ask("virtualization", "nvmlDeviceGetVirtualizationMode", handle)
     _virtualised(asking, handle)
+
+
+def _instances(asking: _Asking, handle: object) -> list[Json]:
+    """The MIG instances of one GPU, each with its UUID and memory; a place without one is NVML's Not Found."""
+    found: list[Json] = []
+    counted = _Asking(asking.pynvml, asking.before)
+    counted.ask("count", "nvmlDeviceGetMaxMigDeviceCount", handle)
+    for place in range(counted.values.get("count") or 0):
+        asking.before("nvmlDeviceGetMigDeviceHandleByIndex")
+        try:
+            instance = asking.pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
+        except asking.pynvml.NVMLError:
+            continue
+        one = _Asking(asking.pynvml, asking.before)
+        one.ask("uuid", "nvmlDeviceGetUUID", instance, take=_text)
+        one.ask("memory_bytes", "nvmlDeviceGetMemoryInfo", instance, take=_memory)
+        found.append(one.values)
+    return found
+
+
+def _memory(memory: Any) -> Json:
+    return {"total": memory.total, "used": memory.used, "free": memory.free}
 
 
 def _virtualised(asking: _Asking, handle: object) -> None:

@@ -17,6 +17,7 @@ from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.reboot import RebootVerdict
+from nvdiag.facts.requirement_results import RequirementResults
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel
 from nvdiag.facts.toolkits import Toolkits
@@ -126,6 +127,7 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
             ],
         ),
         "container": container(facts),
+        "requirements": _or_why(fact(facts, RequirementResults), _requirements),
         "packages": _or_why(
             fact(facts, DriverPackages),
             lambda packages: [
@@ -140,6 +142,20 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
 def _part(part: Part) -> dict[str, Json]:
     """One of several machines or moments."""
     return {"label": part.label, "facts": _facts(part.facts)}
+
+
+def _requirements(required: RequirementResults) -> Json:
+    return [
+        {
+            "requirement": result.requirement.text,
+            "answer": result.answer.value,
+            "why": result.why,
+            "held": [
+                {"of": one.of, "value": one.value, "source": one.source, "holds": one.holds} for one in result.held
+            ],
+        }
+        for result in required.results
+    ]
 
 
 def _or_why(value: Any, show: Callable[[Any], Json]) -> Json:

@@ -1,7 +1,8 @@
 """JUnit's XML, one test case a check: for GitLab, Jenkins, Buildkite and whatever else shows test results.
 
-A check that could not judge is skipped with its reason, under --strict an error. A finding that does not make the run
-fail stands in its passing test case's output, since JUnit knows no warnings.
+A check that could not judge is skipped with its reason, under --strict an error. A finding that is merely possible is
+an error, for the run exits with 3. One that does not make the run fail stands in its passing test case's output, since
+JUnit knows no warnings.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from nvdiag import __version__
 from nvdiag.model.diagnosis import CheckOutcome, Diagnosis, Status
-from nvdiag.model.finding import Finding, Severity
+from nvdiag.model.finding import Confidence, Finding, Severity
 from nvdiag.report import sentences
 from nvdiag.report.printable import obeyed_by_nobody, printable
 
@@ -72,7 +73,16 @@ def _case(one: CheckOutcome, findings: Sequence[Finding], fail_on: Severity, str
         failure = Failure("; ".join(printable(finding.title) for finding in grave), grave[0].id)
         failure.text = _told(grave)  # GitLab once showed the body alone, others the message alone
         case.result = [failure]
-    milder = [finding for finding in findings if finding not in grave]
+    unsure = [
+        finding
+        for finding in findings
+        if finding.severity is Severity.ERROR and finding.confidence is Confidence.POSSIBLE
+    ]
+    if unsure and one.status is Status.FOUND:  # the run exits with 3: it cannot tell
+        error = Error("; ".join(printable(finding.title) for finding in unsure), unsure[0].id)
+        error.text = _told(unsure)
+        case.result = [*case.result, error]
+    milder = [finding for finding in findings if finding not in (*grave, *unsure)]
     if milder:
         case.system_out = _told(milder)
     return case

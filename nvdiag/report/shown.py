@@ -30,6 +30,7 @@ from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.python_environments import PythonEnvironments
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.facts.reboot import RebootVerdict
+from nvdiag.facts.requirement_results import RequirementResults
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel
@@ -45,7 +46,7 @@ SHOWN: tuple[type[object], ...] = (
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
     PythonEnvironments, Frameworks, CudaLibraries, LoadedLibraries, DeviceCodes, KernelLog, DriverHistory,
     ModuleHolders, UpdateGuards, RebootVerdict, WslSetup, ContainerEngines, ContainerToolkit, CdiSpecifications,
-    DriverContainer, VirtualGpus, ContainerStart, ContainerLibraries, JetsonStack,
+    DriverContainer, VirtualGpus, ContainerStart, ContainerLibraries, JetsonStack, RequirementResults,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -13,6 +13,7 @@ from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryChoice
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.pci import PciGpu, PciGpus
+from nvdiag.facts.requirement_results import Answer, RequirementResults, shown
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.dataclass import dataclass
@@ -46,6 +47,7 @@ def rows(diagnosis: Diagnosis) -> list[Row]:
         *_libraries(fact(facts, DriverLibraries)),
         _cuda(fact(facts, DriverCuda)),
         *_toolkits(fact(facts, Toolkits)),
+        *_required(fact(facts, RequirementResults)),
     ]
     return [_marked(row, diagnosis) for row in shown]
 
@@ -174,6 +176,17 @@ def _toolkits(toolkits: Toolkits | Unknown) -> Iterator[Row]:
         yield Row(layer=Layer.TOOLKITS, value=f"{version}{chosen}", source=toolkit.root)
     if not toolkits.found:
         yield Row(layer=Layer.TOOLKITS, value="none found (none is needed to run CUDA programs)", mark="skipped")
+
+
+def _required(required: RequirementResults | Unknown) -> Iterator[Row]:
+    """What was required and what it was held against, met or not."""
+    marks = {Answer.MET: "ok", Answer.NOT_MET: "bad", Answer.UNKNOWN: "unsure"}
+    for result in required.results if isinstance(required, RequirementResults) else ():
+        told = shown(result.held) if result.held else result.why
+        told = f"cannot tell: {told}" if result.answer is Answer.UNKNOWN else told
+        sources = listed(list(dict.fromkeys(one.source for one in result.held)))
+        value = f"{result.requirement.text}: {told}"
+        yield Row(layer=Layer.REQUIRED, value=value, source=sources, mark=marks[result.answer])
 
 
 def status_lines(diagnosis: Diagnosis) -> list[str]:

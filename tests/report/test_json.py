@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from nvdiag.cli import running
 from nvdiag.model.diagnosis import CheckOutcome, Diagnosis, Ranked, Source, Status, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Risk, Severity
 from tests.report.reporting import MACHINES, as_document, diagnosed
@@ -45,6 +46,20 @@ def test_every_report_keeps_the_schema(machine: Diagnosis) -> None:
 
 def test_the_schema_describes_every_key(machine: Diagnosis) -> None:
     Draft202012Validator(closed(SCHEMA)).validate(as_document(machine))
+
+
+def test_what_was_required_is_in_the_report_with_what_it_was_held_against() -> None:
+    facts = running.begun(MACHINES["mismatch"]())
+    requirements = running.required(["driver>=580", "gpus>=1", "cuda>=12", "torch>=2"])
+    assert requirements is not None
+    facts[type(requirements)] = requirements
+    document = as_document(running.diagnosed(facts, running.chosen((), ())))
+    Draft202012Validator(closed(SCHEMA)).validate(document)
+    told = {one["requirement"]: one for one in document["facts"]["requirements"]}
+    assert [one["answer"] for one in told.values()] == ["not met", "cannot tell", "met", "cannot tell"]
+    held = {"of": "", "value": "570.169", "source": "/sys/module/nvidia/version", "holds": False}
+    assert told["driver>=580"]["held"] == [held]
+    assert "NVML" in told["gpus>=1"]["why"]
 
 
 def test_every_fact_that_a_report_shows_is_collected(machine: Diagnosis) -> None:
