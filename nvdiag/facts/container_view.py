@@ -48,7 +48,8 @@ class MountedFile:
 
     @property
     def evidence(self) -> Evidence:
-        return Evidence(source=MOUNTS, excerpt=f"{self.root} on {self.point}")
+        same = self.root == self.point
+        return Evidence(source=MOUNTS, excerpt=f"{self.point} is mounted" + ("" if same else f" from {self.root}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import KernelModules
 from nvdiag.facts.obstacles import NextBootObstacles
+from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import Distribution, Family
-from nvdiag.host import Host
+from nvdiag.host import Absent, Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease
@@ -57,10 +58,16 @@ class DriverPackages:
         libraries: DriverLibraries | Unknown,
         following: NextBootModule | Unknown,
         obstacles: NextBootObstacles | Unknown,
+        surroundings: Surroundings | Unknown,
     ) -> DriverPackages:
         if not _something_to_repair(modules, libraries, following) and not _stands_against(obstacles):
             raise NotApplicable("no module and no library is to be repaired, so no package is in question")
-        return listed(host, distribution)
+        try:
+            return listed(host, distribution)
+        except Absent as why:
+            if isinstance(surroundings, Surroundings) and surroundings.container:
+                raise NotApplicable(f"this container has no package manager: {why}") from why
+            raise
 
     def matching(self, pattern: str) -> tuple[str, ...]:
         """The names of installed packages that match a regular expression from start to end."""

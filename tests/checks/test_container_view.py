@@ -11,6 +11,7 @@ from nvdiag.facts.container_view import ContainerLibraries, ContainerStart, Orig
 from nvdiag.facts.libraries import DriverLibraries
 from nvdiag.facts.search_path import SearchPath
 from nvdiag.facts.surroundings import Surroundings
+from nvdiag.model.diagnosis import Status
 from nvdiag.model.finding import Finding, Severity
 from tests.checks.diagnosing import diagnosed, first, ids
 from tests.scenarios import containers, machines
@@ -180,6 +181,11 @@ def test_each_engine_is_told_its_own_way(machine: Tree, says: str) -> None:
     finding = first(machine)
     assert finding.id == "container-driver-libraries-missing"
     assert says in commands(finding) + " ".join(remedy.summary for remedy in finding.remedies)
+
+
+@pytest.mark.parametrize("name", containers.HEALTHY)
+def test_an_image_without_a_package_manager_leaves_nothing_unknown(name: str) -> None:
+    assert [one.name for one in diagnosed(containers.HEALTHY[name]).checks if one.status is Status.UNKNOWN] == []
 
 
 # what it was started with
