@@ -1,7 +1,6 @@
 """Ways out that several checks offer, with the commands of this machine's distribution.
 
-Package names come from the packages that are installed wherever a repair is meant; an installation from nothing uses
-each distribution's documented names.
+Package names come from the packages that are installed.
 """
 
 from __future__ import annotations

@@ -156,7 +156,8 @@ def _missing_initramfs(host: Host, kernel: KernelRelease, entry: BootEntry | Non
     """The initramfs that is certainly not there: the entry names it, or every other kernel in /boot has its own.
 
     Where the kernel's image lies shows which folder the entry's paths are of. GRUB's menu has no line for an initramfs
-    that was not there when the menu was made.
+    that was not there when the menu was made. A kernel that runs without one needs none, and one of another make than
+    those that have one may not.
     """
     for named in _named_in(entry):
         for image, path in zip(paths_of(entry.linux if entry else ""), paths_of(named), strict=False):
@@ -164,10 +165,18 @@ def _missing_initramfs(host: Host, kernel: KernelRelease, entry: BootEntry | Non
                 return path
     if entry is not None and (entry.initrd or entry.linux.endswith(".efi")):
         return ""
+    if (reading.text(host, "/proc/sys/kernel/osrelease") or "").strip() in ("", kernel.text):
+        return ""
     names = reading.names(host, "/boot")
     others = [one for name in names if (one := name.removeprefix("vmlinuz-")) != name and "rescue" not in one]
     for form in _INITRAMFS[:4]:
         have = [one for one in others if form.format(one).rpartition("/")[2] in names]
-        if kernel.text in others and have and set(others) - set(have) == {kernel.text}:
+        alike = any(_make(one) == _make(kernel.text) for one in have)
+        if kernel.text in others and alike and set(others) - set(have) == {kernel.text}:
             return form.format(kernel)
     return ""
+
+
+def _make(kernel: str) -> list[str]:
+    """What a release has besides numbers: ["generic"], ["amd"], ["el", "x"]."""
+    return re.findall(r"[A-Za-z]+", kernel)

@@ -200,6 +200,15 @@ def test_no_initramfs_is_missed_where_no_kernel_has_one() -> None:
     assert (found.initramfs, found.without_initramfs) == (None, "")
 
 
+@pytest.mark.parametrize("kernel", [U90, "6.12.9-custom"])
+def test_a_kernel_that_runs_without_an_initramfs_or_is_of_another_make_needs_none(kernel: str) -> None:
+    running = kernel if kernel == U90 else U85
+    tree = machine("ubuntu", running, NEW, NEW, grub((kernel, U85)))
+    found = following(without_line(tree, kernel))
+    assert isinstance(found, NextBootKernel)
+    assert (found.release.text, found.without_initramfs) == (kernel, "")
+
+
 def test_no_initramfs_is_missed_of_a_system_on_another_disk() -> None:
     found = following(ubuntu().without(f"/boot/initrd.img-{U90}", f"/boot/vmlinuz-{U90}"))
     assert isinstance(found, NextBootKernel)
