@@ -17,6 +17,10 @@ MOST_TEXT = 512 * 1024
 """Characters. Sixteen GPUs with all their MIG devices take a quarter of it; YAML is slow to read in pure Python."""
 
 _MOST_EDITS = 20_000
+_LONGEST_PATH = 4095
+"""PATH_MAX of limits.h, without the byte that ends it."""
+
+_LONGEST_NAME = 200
 _HOOK_PROGRAMS = {"nvidia-cdi-hook": 1, "nvidia-ctk": 2}
 """Where in a hook's `args` the subcommand stands: nvidia-cdi-hook NAME, nvidia-ctk hook NAME."""
 
@@ -50,9 +54,9 @@ def parse_specification(text: str, path: str) -> CdiDocument:
     devices = [one for one in _list(document["devices"]) if isinstance(one, dict)]
     edits = [document.get("containerEdits"), *(one.get("containerEdits") for one in devices)]
     return CdiDocument(
-        version=str(document["cdiVersion"]),
-        kind=str(document["kind"]),
-        devices=tuple(str(one.get("name")) for one in devices),
+        version=str(document["cdiVersion"])[:_LONGEST_NAME],
+        kind=str(document["kind"])[:_LONGEST_NAME],
+        devices=tuple(str(one.get("name"))[:_LONGEST_NAME] for one in devices),
         nodes=_unique(_rows(edits, "deviceNodes"), "hostPath", "path"),
         mounts=_unique(_rows(edits, "mounts"), "hostPath"),
         hooks=tuple(dict.fromkeys(_hook(row) for row in _rows(edits, "hooks") if isinstance(row.get("path"), str))),
@@ -101,11 +105,11 @@ def _rows(edits: list[Any], key: str) -> list[Mapping[str, Any]]:
 def _unique(rows: list[Mapping[str, Any]], *keys: str) -> tuple[str, ...]:
     """The first of these keys that each row has, each value once."""
     values = (next((row[key] for key in keys if isinstance(row.get(key), str)), "") for row in rows)
-    return tuple(dict.fromkeys(value for value in values if value))
+    return tuple(dict.fromkeys(value for value in values if value and len(value) <= _LONGEST_PATH))
 
 
 def _hook(row: Mapping[str, Any]) -> tuple[str, str]:
-    path = str(row["path"])
+    path = str(row["path"])[:_LONGEST_PATH]
     place = _HOOK_PROGRAMS.get(path.rpartition("/")[2])
     args = [str(one) for one in _list(row.get("args"))]
-    return path, args[place] if place is not None and len(args) > place else ""
+    return path, args[place][:_LONGEST_NAME] if place is not None and len(args) > place else ""

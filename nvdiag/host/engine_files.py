@@ -17,6 +17,7 @@ from nvdiag.knowledge._tables import parse as parse_toml
 Json = Any
 _MOST = 1 << 20
 _MOST_NAMES = 64
+_LONGEST = 4095
 _CRI = ("cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime")
 _CGROUP_DRIVER = "native.cgroupdriver="
 
@@ -105,15 +106,15 @@ def _in(value: Json, *names: str) -> Json:
 
 def _rows(value: Json, *names: str) -> list[tuple[str, Json]]:
     table = _in(value, *names)
-    return [(str(name), row) for name, row in table.items()][:_MOST_NAMES] if isinstance(table, dict) else []
+    return [(name[:_LONGEST], row) for name, row in table.items()][:_MOST_NAMES] if isinstance(table, dict) else []
 
 
 def _text(value: Json) -> str:
-    return value if isinstance(value, str) else ""
+    return value[:_LONGEST] if isinstance(value, str) else ""
 
 
 def _texts(value: Json) -> list[str]:
-    return [one for one in value if isinstance(one, str)][:_MOST_NAMES] if isinstance(value, list) else []
+    return [one[:_LONGEST] for one in value if isinstance(one, str)][:_MOST_NAMES] if isinstance(value, list) else []
 
 
 def _flag(value: Json) -> bool | None:

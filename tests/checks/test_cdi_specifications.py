@@ -283,3 +283,27 @@ def test_a_driver_container_of_another_release_is_found() -> None:
 @pytest.mark.parametrize("machine", [podman_cdi(WELL, OLD), docker_cdi(WELL, OLD), upgraded()])
 def test_its_snapshot_gives_the_same(machine: Tree) -> None:
     assert diagnosed(machine.snapshot()).findings == diagnosed(machine).findings
+
+
+def test_a_files_name_is_quoted_in_commands() -> None:
+    path = "/etc/cdi/nvidia $(touch x).yaml"
+    machine = podman_cdi().without(ETC).but(files={path: as_yaml(specification(OLD, libraries="/usr/lib64"))})
+    told = commands(found(machine, STALE)[0])
+    assert f"sudo nvidia-ctk cdi generate --output='{path}'" in told
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        podman_cdi(WELL, OLD),
+        docker_cdi(WELL, OLD),
+        gpu_operator_node(OLD, WELL),
+        podman_cdi().but(files={"/etc/cdi/gpu.json": json.dumps(specification(libraries="/usr/lib64"))}),
+    ],
+)
+def test_a_shell_accepts_every_command(machine: Tree) -> None:
+    import subprocess
+
+    for one in diagnosed(machine).findings:
+        for command in commands(one.finding):
+            subprocess.run(["bash", "-n", "-c", command], check=True)

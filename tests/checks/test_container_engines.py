@@ -313,3 +313,22 @@ def test_passwords_of_registries_do_not_get_into_a_snapshot() -> None:
     document = json.dumps(kubernetes_node(CONTAINERD_2 + secret).snapshot().document)
     assert "YWRhOmh1bnRlcjI" not in document
     assert '"nvidia": "/usr/bin/nvidia-container-runtime"' in document
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        machines.joined(host(), toolkit(base_only=True), docker_engine(None)),
+        docker_legacy().without("/usr/bin/nvidia-"),
+        machines.joined(host(), toolkit(), docker_engine("{")),
+        podman_cdi().without("/etc/cdi"),
+        k3s_node(found_the_toolkit=False),
+        cri_o_node("/etc/crio/conf.d/99-nvidia.toml"),
+        docker_legacy().but(files={CONFIG: "mode = auto\n"}),
+    ],
+)
+def test_a_shell_accepts_every_command(machine: Tree) -> None:
+    import subprocess
+
+    for command in commands(only(machine)):
+        subprocess.run(["bash", "-n", "-c", command], check=True)

@@ -139,6 +139,13 @@ def test_a_yaml_that_unfolds_into_much_is_read_all_the_same() -> None:
     assert parse_specification(text, PATH).devices == ()
 
 
+def test_what_is_longer_than_any_path_is_passed_over() -> None:
+    document = specification(names=("x" * 9_000,))
+    document["containerEdits"]["mounts"].append({"hostPath": "/" + "x" * 5_000, "containerPath": "/x"})
+    read = parse_specification(json.dumps(document), "/etc/cdi/a.json")
+    assert max(map(len, (*read.mounts, *read.devices))) < 250
+
+
 def test_a_file_of_absurd_size_is_unknown_and_no_fault_of_its() -> None:
     with pytest.raises(Unknown, match="larger"):
         parse_specification("#" * (MOST_TEXT + 1), PATH)
