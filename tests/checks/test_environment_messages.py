@@ -162,6 +162,9 @@ def test_what_the_words_single_out_stands_first(identifier: str, text: str) -> N
         "RuntimeError: CUDA error: out of memory",
         "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 10.76 GiB total capacity; 9.10 GiB"
         " already allocated; 112.69 MiB free; 9.43 GiB reserved in total by PyTorch)",
+        # PyTorch to 1.3 calls cached what it keeps beside what is allocated
+        "RuntimeError: CUDA out of memory. Tried to allocate 240.00 MiB (GPU 0; 10.76 GiB total capacity; 9.10 GiB"
+        " already allocated; 112.69 MiB free; 19.64 MiB cached)",
         # in a container the process's own memory may be shown as another process's
         "CUDA out of memory. Tried to allocate 1.95 GiB. GPU 0 has a total capacty of 14.75 GiB of which 1.66 GiB is"
         " free. Process 414660 has 13.09 GiB memory in use. Of the allocated memory 10.09 GiB is allocated by PyTorch,"
