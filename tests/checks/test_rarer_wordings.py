@@ -102,6 +102,20 @@ FOUND = [
     ),
     ("llama-built-without-cuda", 'llama-cpp-python is slow, and its log has "BLAS = 0"'),
     ("uvm-broken-after-suspend", "since my gentoo laptop woke up from sleep: cudart init failure: 999"),
+    # what a program that calls apt, a shop of packages or a licence daemon leaves of a line
+    (
+        "driver-package-conflict",
+        "'/usr/bin/apt-get -y install 'nvidia-utils-535-server'' failed: E: Unable to correct problems, you have held"
+        " broken packages.",
+    ),
+    (
+        "driver-package-conflict",
+        "linux-modules-nvidia-535-6.5.0-14-generic: Depends: nvidia-kernel-common-535 (<= 535.129.03-1) but"
+        " 535.154.05-0ubuntu0.22.04.1 is to be installed",
+    ),
+    ("vgpu-misconfigured", "nvidia-gridd[811]: Failed to acquire license from dls.example.com"),
+    # a memory that fails, as CUDA tells it
+    ("gpu-reset-required", "RuntimeError: CUDA error: uncorrectable ECC error encountered"),
     # TensorRT, where a program needs it; nvcc, where an old setup script does
     (
         "cuda-library-missing",
@@ -135,6 +149,9 @@ def test_what_a_message_proves_is_found_first_in_its_own_words(message: Message)
         'level=INFO msg="Dynamic LLM libraries [cpu cpu_avx cuda_v12 rocm_v6]"',
         "ImportError: _ext.so: undefined symbol: cudaMalloc",
         MIG_TABLE,
+        # packages of something else
+        "'/usr/bin/apt-get -y install 'python3-dev'' failed: E: Unable to correct problems, you have held broken"
+        " packages.",
         # another rank went away, for a reason of its own; or is not yet there
         "misc/socket.cc:49 NCCL WARN socketProgress: Connection closed by remote peer node1<57557>",
         "host:31:34 [0] NCCL INFO Call to connect returned Connection refused, retrying",
