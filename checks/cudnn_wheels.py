@@ -1,4 +1,4 @@
-"""cuDNN's wheels against the PyTorch beside them: one of them, for its CUDA major, no older than it was made with."""
+"""cuDNN's wheels against the PyTorch beside them: one of them, for its CUDA major, no older than its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, La
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import Numbered
+
+_BEHIND = 2
+"""How many minor versions the cuDNN that PyTorch is compiled against may be behind the one that it is released with:
+2.8.0 says at import that it was compiled against 9.8.0, and is released with 9.10.2."""
 
 
 @check("cudnn-mismatch", area="libraries")
@@ -55,7 +59,7 @@ def one_cudnn_wheel_is_there(packages: PythonPackages, torch: TorchBuild | Unkno
 
 @check("cudnn-mismatch", area="libraries")
 def pytorchs_cudnn_is_no_older_than_its_own(packages: PythonPackages, torch: TorchBuild) -> Iterator[Finding]:
-    """The cuDNN wheel is of the major version that PyTorch was made with, and no older."""
+    """The cuDNN wheel is of the major version that PyTorch is released with, and no older."""
     wheels = packages.like(rf"nvidia-cudnn-cu{torch.cuda.major}") if torch.cuda is not None else {}
     if not wheels:
         raise NotApplicable("no cuDNN wheel of PyTorch's CUDA major is there")
@@ -70,14 +74,16 @@ def pytorchs_cudnn_is_no_older_than_its_own(packages: PythonPackages, torch: Tor
             there = Numbered.or_none(version)
             if there is None or (there.numbers[0] == made.numbers[0] and there.numbers[:2] >= made.numbers[:2]):
                 continue
+            near = there.numbers[0] == made.numbers[0] and there.numbers[1:2] >= (made.numbers[1] - _BEHIND,)
             yield Finding(
                 id="cudnn-mismatch",
-                severity=Severity.ERROR,
-                confidence=Confidence.LIKELY,
+                severity=Severity.WARNING if near else Severity.ERROR,
+                confidence=Confidence.POSSIBLE if near else Confidence.LIKELY,
                 kind=FindingClass.ENVIRONMENT,
-                title=f"PyTorch {torch.version} is made with cuDNN {made}, and {name} is {version}",
-                detail="cuDNN must be of the same major version and at least the minor version of the build. PyTorch"
-                " then stops at its first convolution: cuDNN version incompatibility.",
+                title=f"PyTorch {torch.version} is released with cuDNN {made}, and {name} is {version}",
+                detail="cuDNN must be of the major version, and at least of the minor version, that PyTorch was"
+                " compiled against, else PyTorch stops at its first convolution: cuDNN version incompatibility."
+                + (" That may be an older minor version than the one it is released with." if near else ""),
                 evidence=(
                     Evidence(source=packages.source, excerpt=f"{name} {version}"),
                     Evidence(source=torch.source, excerpt=f"torch {torch.version}"),

@@ -37,9 +37,18 @@ def test_a_cudnn_of_the_builds_major_and_no_older_is_well(packages: tuple[str, .
 def test_an_older_cudnn_than_pytorch_is_made_with_is_named_with_its_own(version: str) -> None:
     finding = first(pasted(listed("torch==2.9.1+cu128", f"nvidia-cudnn-cu12=={version}")))
     assert (finding.id, finding.severity, finding.confidence) == ("cudnn-mismatch", Severity.ERROR, Confidence.LIKELY)
-    assert finding.title == f"PyTorch 2.9.1+cu128 is made with cuDNN 9.10.2.21, and nvidia-cudnn-cu12 is {version}"
+    assert finding.title == f"PyTorch 2.9.1+cu128 is released with cuDNN 9.10.2.21, and nvidia-cudnn-cu12 is {version}"
     assert finding.remedies[0].commands == ("python3 -m pip install nvidia-cudnn-cu12==9.10.2.21",)
     assert any("RELEASE.md" in one.source for one in finding.evidence)
+
+
+def test_a_cudnn_little_older_than_the_released_one_may_be_what_pytorch_was_compiled_against() -> None:
+    finding = first(pasted(listed("torch==2.9.1+cu128", "nvidia-cudnn-cu12==9.8.0.87")))
+    assert (finding.id, finding.severity, finding.confidence) == (
+        "cudnn-mismatch",
+        Severity.WARNING,
+        Confidence.POSSIBLE,
+    )
 
 
 def test_wheels_of_two_cuda_majors_lie_over_each_other() -> None:
