@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable
 
 VERSIONS = ("driver", "cuda", "toolkit", "torch", "cudnn", "nccl")
@@ -18,8 +19,8 @@ ALONE = ("healthy",)
 PER_GPU = (*VERSIONS_OF_GPU, *SIZES, *WORDS_OF_GPU)
 KEYS = (*VERSIONS, *VERSIONS_OF_GPU, *COUNTS, *SIZES, *WORDS, *WORDS_OF_GPU, *ALONE)
 
-_FORM = re.compile(r"(?P<any>any:)?(?P<key>[a-z]+(?:-[a-z]+)*)\s*(?P<rest>(?:[=<>!~].*)?)", re.S)
-_SIZE = re.compile(r"(?P<number>\d{1,9}(?:\.\d{1,6})?)\s*(?P<unit>[KMGT]i?B|B)?")
+_FORM = regex(r"(?P<any>any:)?(?P<key>[a-z]+(?:-[a-z]+)*)\s*(?P<rest>(?:[=<>!~].*)?)", re.S)
+_SIZE = regex(r"(?P<number>\d{1,9}(?:\.\d{1,6})?)\s*(?P<unit>[KMGT]i?B|B)?")
 _UNITS = {"B": 1} | {
     f"{letter}{binary}B": base**power
     for power, letter in enumerate("KMGT", 1)
