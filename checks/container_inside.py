@@ -68,7 +68,7 @@ def _started_without(messages: Messages, surroundings: Surroundings) -> tuple[tu
         return (*lost, *prompt[:1]), "a program finds no driver in this container: the engine has brought none in"
     # With GPUs asked for, Docker starts nothing on a host without a driver; apptainer does, so with it all is open.
     docker = messages.named("shell-starts-container")
-    inside = tuple(one for one in lost if docker and one.line > docker[0].line)
+    inside = tuple(one for one in lost if docker and (one.in_words or one.line > docker[0].line))
     if inside:
         told = "a program finds no driver in a container, though GPUs were asked for when it was started"
         return (*inside, *docker[:1], *asked[:1]), told

@@ -12,6 +12,7 @@ from nvdiag.facts.present_log import PresentLog
 from nvdiag.facts.searched import SearchedText
 from nvdiag.facts.wrapped import whole_lines
 from nvdiag.host import Host
+from nvdiag.host.base import IN_WORDS
 from nvdiag.knowledge.kernel_messages import kernel_messages
 from nvdiag.knowledge.messages import LONGEST_LINE, Message, messages
 from nvdiag.model.dataclass import dataclass
@@ -40,6 +41,11 @@ class Said:
     def told(self) -> str:
         """What it says, in nvdiag's words."""
         return self.message.told(self.groups)
+
+    @property
+    def in_words(self) -> bool:
+        """Whether no command printed it: it is told in a person's words, or as the heading of a text."""
+        return self.source == IN_WORDS
 
     @property
     def evidence(self) -> Evidence:

@@ -79,6 +79,9 @@ class CommandResult:
     stderr: str
 
 
+IN_WORDS = "pasted text"
+"""Where words of a paste stand that no command printed."""
+
 LATER = "later in the text"
 """How the label of a later moment of a machine ends."""
 

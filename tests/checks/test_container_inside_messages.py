@@ -6,7 +6,7 @@ import pytest
 
 from nvdiag.model.finding import Confidence
 from tests.checks.diagnosing import first, ids
-from tests.checks.pasting import saying
+from tests.checks.pasting import pasted, saying
 
 TORCH = (
     'Traceback (most recent call last):\n  File "/app/train.py", line 12, in <module>\n   '
@@ -160,3 +160,14 @@ def test_a_mismatch_inside_while_the_host_works_is_the_containers() -> None:
 )
 def test_a_mismatch_that_may_be_the_hosts_is_left_to_the_host(text: str) -> None:
     assert "container-library-mismatch" not in ids(saying(text))
+
+
+@pytest.mark.parametrize(
+    "words", ["RuntimeError: Found no NVIDIA driver on your system.\n\n", "no driver: torch says\n> "]
+)
+def test_what_is_told_in_words_beside_a_containers_start_is_told_of_the_container(words: str) -> None:
+    start = "$ docker run --gpus all -it --rm example/app\n"
+    told = f"{words}Found no NVIDIA driver on your system\n\n{start}"
+    assert first(pasted(told)).id == "container-driver-libraries-missing"
+    on_the_host = f"$ python app.py\nRuntimeError: Found no NVIDIA driver on your system.\n{start}"
+    assert ids(pasted(on_the_host)) == []

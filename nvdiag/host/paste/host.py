@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from nvdiag.host.base import LATER
+from nvdiag.host.base import IN_WORDS, LATER
 from nvdiag.host.paste.blocks import Block, Command, blocks_of
 from nvdiag.host.paste.clean import lines_of
 from nvdiag.host.paste.document import Contradiction, Part
@@ -195,6 +195,6 @@ def _opens_shell(command: Command) -> bool:
 
 def _source(block: Block) -> str:
     if block.command is None:
-        return "pasted text"
+        return IN_WORDS
     words = block.command.line if block.command.python else shlex.join(block.command.argv) or block.command.line
-    return words[:120] or "pasted text"
+    return words[:120] or IN_WORDS
