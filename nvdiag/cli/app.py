@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nvdiag import __version__
-from nvdiag.cli import delivering, running
+from nvdiag.cli import configuration, delivering, running
 from nvdiag.model.finding import Severity
 
 
@@ -104,7 +104,6 @@ def _look_with(source: str | None, python: str | None, program: str | None, pid:
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning"]),
-    default="error",
     help="The least severe finding that makes the exit code 1. Default: error.",
 )
 @click.option(
@@ -114,6 +113,14 @@ def _look_with(source: str | None, python: str | None, program: str | None, pid:
     help='What this machine has to have, such as "driver>=570", "gpus>=2" or "memory>=40GiB". Again for each.',
 )
 @click.option("--strict", is_flag=True, help="Exit with 3 where any check could not judge.")
+@click.option(
+    "--config",
+    type=click.Path(),
+    metavar="FILE",
+    help="Take the settings of this file. Default: the nearest nvdiag.toml, or pyproject.toml with [tool.nvdiag].",
+)
+@click.option("--profile", metavar="NAME", help="Take this profile of the settings, too.")
+@click.option("--no-config", is_flag=True, help="Take no settings from a file.")
 @_DEADLINE
 @click.option("--format", "form", type=click.Choice(delivering.FORMS), default="terminal", help="Form of the report.")
 @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the report there.")
@@ -132,9 +139,12 @@ def check(
     pid: int | None = None,
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
-    fail_on: str = "error",
+    fail_on: str | None = None,
     require: tuple[str, ...] = (),
     strict: bool = False,
+    config: str | None = None,
+    profile: str | None = None,
+    no_config: bool = False,
     deadline: float | None = None,
     form: str = "terminal",
     output: str | None = None,
@@ -143,13 +153,21 @@ def check(
     """Say what is wrong with this machine, or with a recorded one."""
     _look_with(source, python, program, pid, deep=deep)
     further = delivering.further_reports(reports)
-    requirements = running.required(require)
-    facts = running.facts_of(source, deadline)
+    if no_config and (config is not None or profile is not None):
+        raise click.UsageError("--no-config leaves nothing for --config and --profile to name")
+    settings = configuration.Settings() if no_config else configuration.settings_of(config, profile)
+    requirements = running.required([*settings.require, *require])
+    facts = running.facts_of(source, deadline or settings.deadline)
     if requirements is not None:
         facts[type(requirements)] = requirements
-    choice = running.chosen(select, ignore, always=("requirements",) if requirements else ())
+    choice = running.chosen(
+        select or settings.select, ignore or settings.ignore, always=("requirements",) if requirements else ()
+    )
+    if settings.file:
+        running.warn(f"with the settings of {settings.file}" + (f", profile {profile}" if profile else ""))
     diagnosis = running.diagnosed(facts, choice)
-    wanted = delivering.Wanted(form=form, fail_on=Severity(fail_on), strict=strict)
+    severity = Severity(fail_on or settings.fail_on or "error")
+    wanted = delivering.Wanted(form=form, fail_on=severity, strict=strict or settings.strict)
     delivering.deliver_all(diagnosis, choice, wanted, output, further)
     raise SystemExit(delivering.exit_code(diagnosis, wanted))
 
