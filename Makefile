@@ -8,7 +8,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long lint format bench docs wheel clean
+.PHONY: help demo test test-long lint format bench docs wheel pyz clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,14 @@ wheel: $(VENV)/installed-dev ## build the sdist, and the wheel from it, into dis
 	@rm -rf build dist
 	@$(BIN)/python -m build --quiet --outdir dist .
 	@ls dist
+
+pyz: $(VENV)/made ## build dist/nvdiag.pyz: one file that runs with Python 3.10 or later and nothing installed
+	@rm -rf build/pyz && mkdir -p build/pyz dist
+	@$(BIN)/$(PIP) install --target build/pyz . 'tomli>=2.0' 'typing_extensions>=4.4'
+	@find build/pyz \( -name '*.so' -o -name __pycache__ -o -name bin \) -prune -exec rm -rf {} +
+	@$(BIN)/python -m compileall -q -b --invalidation-mode unchecked-hash build/pyz # other Pythons take the source
+	@$(BIN)/python -m zipapp --compress --main nvdiag.cli:main --python '/usr/bin/env python3' --output dist/nvdiag.pyz build/pyz
+	@rm -rf build && chmod 755 dist/nvdiag.pyz && ls -l dist/nvdiag.pyz
 
 clean: ## remove what the other commands made, except the libraries fetched for the rigs (.cache)
 	rm -rf $(VENV) build dist nvdiag.egg-info .coverage .coverage.* htmlcov \
