@@ -293,6 +293,15 @@ def test_redaction_takes_no_message_from_a_text(around: str) -> None:
 WORDS = sorted({word for message in messages() for word in message.example.split() if word.isalnum()})
 
 
+@pytest.mark.parametrize("name", ["CUDA0", "GPU0"])
+def test_a_machine_that_is_called_as_a_device_is_damages_no_message(name: str) -> None:
+    for message in messages():
+        if name in message.example:
+            text = f"{name}@{name}:~$ x\n{message.example}"
+            (said,) = redacted({"messages": [{"text": text}]})["messages"]
+            assert found(said["text"]) == found(text), message.name
+
+
 @settings(deadline=None, max_examples=150)
 @given(
     name=st.sampled_from(WORDS) | st.from_regex(r"[a-z][a-z0-9-]{0,12}[a-z0-9]", fullmatch=True),

@@ -145,8 +145,8 @@ def is_name_anywhere(name: str) -> bool:
 
 
 def is_of_known_words(name: str) -> bool:
-    """Whether a name is made of nothing but words that nvdiag goes by, and numbers: `gpu-1`."""
-    words = re.findall(r"[^\W_]+", name.lower())
+    """Whether a name is made of nothing but words that nvdiag goes by, and numbers: `gpu-1`, `CUDA0`."""
+    words = re.findall(r"[^\W_]+", re.sub(r"\b(gpu|cuda)(?=\d{1,3}\b)", r"\1-", name.lower()))
     return all(word.isdecimal() or word in _NOT_NAMES or word in _vocabulary() for word in words)
 
 
