@@ -60,6 +60,16 @@ def configure(engine: Engine) -> Remedy:
                 f" unit is {'k3s too' if unit == 'k3s' else 'rke2-server'}; on an agent"
                 f" {'k3s-agent' if unit == 'k3s' else 'rke2-agent'}",
             )
+        case "docker (rootless)":
+            return Remedy(
+                summary="name the runtime in the settings of your rootless Docker, and restart it",
+                commands=(
+                    'nvidia-ctk runtime configure --runtime=docker --config="$HOME/.config/docker/daemon.json"',
+                    "systemctl --user restart docker",
+                ),
+                risk=Risk.DISRUPTIVE,
+                prediction=_STOPS,
+            )
         case "podman":
             return Remedy(
                 summary="describe the GPUs in a CDI specification, which Podman reads by itself",

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from nvdiag.checks._toolkit_remedies import configure, install
 from nvdiag.engine import check
 from nvdiag.facts.cdi import CdiSpecifications
-from nvdiag.facts.container_engines import ContainerEngines
-from nvdiag.facts.container_toolkit import CONFIG, HOOK, RUNTIME, ContainerToolkit
+from nvdiag.facts.container_engines import ROOTLESS_DOCKER, ContainerEngines
+from nvdiag.facts.container_toolkit import CONFIG, HOOK, RUNTIME, ContainerToolkit, ToolkitVersion
 from nvdiag.facts.engine_settings import Engine, is_nvidia
 from nvdiag.facts.modules import DriverHere
 from nvdiag.facts.system import Distribution
@@ -54,14 +54,66 @@ def _malformed(one: Engine) -> Finding:
         remedies=(
             Remedy(
                 summary="correct the file at the place named above, and see that the engine takes it",
-                commands=(f"sudo dockerd --validate --config-file={shlex.quote(one.config)}",)
-                if one.name.startswith("docker")
-                else (f"sudo nano {shlex.quote(one.config)}",),
-                needs_root=True,
+                commands=(_look_at(one),),
+                needs_root=one.config != ROOTLESS_DOCKER,
             ),
         ),
         explains=_EXPLAINS,
     )
+
+
+def _look_at(one: Engine) -> str:
+    if one.config == ROOTLESS_DOCKER:
+        return 'dockerd --validate --config-file="$HOME/.config/docker/daemon.json"'
+    if one.name.startswith("docker"):
+        return f"sudo dockerd --validate --config-file={shlex.quote(one.config)}"
+    return f"sudo nano {shlex.quote(one.config)}"
+
+
+@check("container-cgroup-forbidden", area="container")
+def rootless_docker_leaves_the_cgroups_alone(engines: ContainerEngines, toolkit: ContainerToolkit) -> Iterator[Finding]:
+    """Where Docker runs without root, the toolkit is not set to write device cgroups, which it may not."""
+    rootless = next((one for one in engines.engines if one.config == ROOTLESS_DOCKER and one.nvidia), None)
+    if rootless is None:
+        raise NotApplicable("no rootless Docker with NVIDIA's runtime is set up here")
+    by_cdi = toolkit.version is not None and toolkit.version >= ToolkitVersion.of(_BY_CDI)
+    legacy = toolkit.mode == "legacy" or (toolkit.mode in ("", "auto") and not by_cdi)
+    if toolkit.no_cgroups or not legacy:
+        return
+    if toolkit.version is None and toolkit.mode != "legacy":
+        raise Unknown("which version the toolkit is of, and so how its runtime gives GPUs")
+    yield Finding(
+        id="container-cgroup-forbidden",
+        severity=Severity.WARNING,
+        confidence=Confidence.LIKELY,
+        title="rootless Docker is to give GPUs by a toolkit that will write device cgroups, which it may not",
+        detail="Without root nobody may set a device cgroup: containers with GPUs then fail at their start.",
+        evidence=(
+            Evidence(source=ROOTLESS_DOCKER, excerpt=f"runtime {rootless.nvidia[0]}"),
+            Evidence(source=CONFIG, excerpt=f"mode {toolkit.mode or 'auto'}, no-cgroups is not set"),
+            *((Evidence(source="nvidia-ctk --version", excerpt=toolkit.version.text),) if toolkit.version else ()),
+        ),
+        remedies=(
+            Remedy(
+                summary="have the toolkit leave device cgroups alone",
+                commands=("sudo nvidia-ctk config --set nvidia-container-cli.no-cgroups=true --in-place",),
+                needs_root=True,
+                prediction="rootless containers then start; for those of root's Docker no device cgroup is set, either",
+            ),
+            Remedy(
+                summary="or give GPUs by CDI, where the engine itself sees to the devices",
+                commands=(
+                    "sudo nvidia-ctk config --set nvidia-container-runtime.mode=cdi --in-place",
+                    "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+                ),
+                needs_root=True,
+            ),
+        ),
+    )
+
+
+_BY_CDI = "1.18.0"
+"""From here on the runtime's mode auto makes CDI specifications as it goes (toolkit, issue 1224)."""
 
 
 def _program_gone(one: Engine, toolkit: ContainerToolkit | Unknown, distribution: Distribution | Unknown) -> Finding:

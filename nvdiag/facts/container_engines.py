@@ -25,6 +25,9 @@ OTHER_USERS = ("enroot", "apptainer", "singularity", "lxd", "lxc", "incus")
 
 _KUBELETS = ("/var/lib/kubelet/config.yaml", "/usr/bin/kubelet")
 _SNAP_DOCKER = "/var/snap/docker/current/config/daemon.json"
+ROOTLESS_DOCKER = "~/.config/docker/daemon.json"
+"""The settings of Docker in rootless mode, of the user who looks (docs.docker.com, "Rootless mode")."""
+
 _DOCKER_UNIT = "/etc/systemd/system/docker.service.d"
 _RANCHER = "/var/lib/rancher/{}/agent/etc/containerd/config.toml"
 """Where k3s and RKE2 write the settings of their own containerd at each start (docs.k3s.io, advanced)."""
@@ -63,6 +66,8 @@ def _engines(host: Host, kubelet: bool) -> Iterator[Engine]:
         yield engine(host, "docker", "docker", ("/etc/docker/daemon.json",), more_runtimes=_on_command_line(host))
     if reading.is_there(host, _SNAP_DOCKER):
         yield engine(host, "docker (snap)", "docker", (_SNAP_DOCKER,))
+    if reading.is_there(host, ROOTLESS_DOCKER):
+        yield engine(host, "docker (rootless)", "docker", (ROOTLESS_DOCKER,))
     if kubelet and _installed(host, "containerd"):
         containerd = engine(host, "containerd", "containerd", imported(host, "/etc/containerd/config.toml"))
         if not containerd.off:  # else it serves Docker alone

@@ -24,7 +24,7 @@ _MOST_FILES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """One engine: docker, docker (snap), containerd, k3s, rke2, cri-o or podman.
+    """One engine: docker, docker (snap), docker (rootless), containerd, k3s, rke2, cri-o or podman.
 
     `config` is the settings file that speaks of GPUs, else the first. `runtimes` are programs by the runtimes' names,
     `gone` the names of those whose program is not there. `cdi` and `cgroup` are None and "" where no file says.

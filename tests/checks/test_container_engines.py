@@ -23,6 +23,7 @@ from tests.scenarios.containers_host import (
     docker_cdi,
     docker_engine,
     docker_legacy,
+    docker_rootless,
     gpu_operator_node,
     host,
     k3s_node,
@@ -332,3 +333,29 @@ def test_a_shell_accepts_every_command(machine: Tree) -> None:
 
     for command in commands(only(machine)):
         subprocess.run(["bash", "-n", "-c", command], check=True)
+
+
+NO_CGROUPS = CONFIG_TOML.replace("#no-cgroups = false", "no-cgroups = true")
+
+
+def test_rootless_docker_with_a_toolkit_that_writes_device_cgroups() -> None:
+    (found,) = diagnosed(docker_rootless("1.14.3")).findings
+    assert (found.finding.id, found.finding.severity) == ("container-cgroup-forbidden", Severity.WARNING)
+    assert commands(found.finding)[0] == "sudo nvidia-ctk config --set nvidia-container-cli.no-cgroups=true --in-place"
+    assert "1.14.3" in [one.excerpt for one in found.finding.evidence]
+
+
+def test_rootless_docker_whose_toolkit_leaves_cgroups_alone_or_goes_by_cdi() -> None:
+    assert NO_CGROUPS != CONFIG_TOML
+    assert ids(docker_rootless("1.14.3", NO_CGROUPS)) == []
+    assert ids(docker_rootless("1.20.0")) == []
+    assert ids(docker_rootless("1.20.0", CONFIG_TOML.replace('mode = "auto"', 'mode = "legacy"'))) == [
+        "container-cgroup-forbidden"
+    ]
+
+
+def test_rootless_docker_is_set_up_without_root() -> None:
+    gone = docker_rootless().without("/usr/bin/nvidia-container-runtime")
+    finding = only(gone)
+    assert finding.evidence[0].source == "~/.config/docker/daemon.json"
+    assert not any("/etc/docker" in command for command in commands(finding))

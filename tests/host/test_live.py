@@ -400,3 +400,14 @@ def test_large_files_are_read_by_the_readers_of_their_kind(machine: LiveHost, tm
     replay = SnapshotHost(json.loads(json.dumps(recording.document)), "replay")
     assert replay.contents("kernel", str(tmp_path / "vmlinuz")) == {"release": "6.16.7-arch1-1"}
     assert error_of(lambda path: machine.contents("kernel", path), str(tmp_path / "initrd"))
+
+
+def test_a_file_of_the_home_is_recorded_without_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = tmp_path / ".config/docker/daemon.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"default-runtime": "nvidia"}')
+    host = RecordingHost(LiveHost())
+    assert host.exists("~/.config/docker/daemon.json")
+    assert host.contents("settings:docker", "~/.config/docker/daemon.json") == {"default": "nvidia"}
+    assert str(tmp_path) not in json.dumps(host.document)

@@ -206,6 +206,14 @@ def docker_legacy() -> Tree:
     return machines.joined(host(), toolkit("1.14.3"), docker_engine(daemon_json()))
 
 
+def docker_rootless(version: str = "1.20.0", config: str | None = None) -> Tree:
+    """A user's own Docker, whose settings lie in the home; root's daemon is not set up for GPUs."""
+    files = {"~/.config/docker/daemon.json": daemon_json()}
+    if config is not None:
+        files["/etc/nvidia-container-runtime/config.toml"] = config
+    return machines.joined(host(), toolkit(version), docker_engine(None), Tree(files=files))
+
+
 def docker_cdi(release: str = WELL, spec_of: str = WELL) -> Tree:
     """Docker with CDI on, and the specification that the toolkit's service keeps."""
     spec = {"/run/cdi/nvidia.yaml": as_yaml(specification(spec_of))}
@@ -353,6 +361,7 @@ def cri_o_node(drop_in: str = "/etc/crio/crio.conf.d/99-nvidia.toml") -> Tree:
 HEALTHY = {
     "docker, legacy": docker_legacy,
     "docker, CDI": docker_cdi,
+    "docker, rootless": docker_rootless,
     "podman, CDI": podman_cdi,
     "a Kubernetes node": kubernetes_node,
     "a k3s node": k3s_node,
