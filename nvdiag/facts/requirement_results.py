@@ -93,26 +93,20 @@ class _Missing(Exception):
     """What is asked for is certainly not there."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Machine:
     """The facts that requirements are held against."""
 
-    def __init__(
-        self,
-        host: Host,
-        loaded: LoadedDriver | Unknown,
-        modules: KernelModules | Unknown,
-        nvml: NvmlAnswer | Unknown,
-        cuda: DriverCuda | Unknown,
-        toolkits: Toolkits | Unknown,
-        gpus: VisibleGpus | Unknown,
-        bus: PciGpus | Unknown,
-        packages: PythonPackages | Unknown,
-        frameworks: Frameworks | Unknown,
-    ) -> None:
-        self.host = host
-        self.loaded, self.modules, self.nvml, self.cuda = loaded, modules, nvml, cuda
-        self.toolkits, self.gpus, self.bus = toolkits, gpus, bus
-        self.packages, self.frameworks = packages, frameworks
+    host: Host
+    loaded: LoadedDriver | Unknown
+    modules: KernelModules | Unknown
+    nvml: NvmlAnswer | Unknown
+    cuda: DriverCuda | Unknown
+    toolkits: Toolkits | Unknown
+    gpus: VisibleGpus | Unknown
+    bus: PciGpus | Unknown
+    packages: PythonPackages | Unknown
+    frameworks: Frameworks | Unknown
 
     def result(self, one: Requirement) -> Result:
         """Hold one requirement against the machine."""
