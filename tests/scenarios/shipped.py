@@ -43,8 +43,9 @@ def demo_text() -> str:
         links={"/usr/local/cuda": "cuda-12.8", "/etc/localtime": "/usr/share/zoneinfo/Etc/UTC"},
         env={"PATH": "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
     )
-    document = machine.snapshot().document
-    return as_text(redacted(document, "scenario"))
+    document = redacted(machine.snapshot().document, "scenario")
+    in_order = {name: dict(sorted(one.items())) if isinstance(one, dict) else one for name, one in document.items()}
+    return as_text(in_order)  # whatever is looked at first: a new fact then adds lines and moves none
 
 
 PASTE = """\
