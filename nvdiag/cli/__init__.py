@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from nvdiag.cli import early, streams
+from nvdiag.cli.exits import Judged
 
 if TYPE_CHECKING:
     from click import ClickException
@@ -18,7 +19,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("--help", "-h", "--version")):
         arguments = ["check", *arguments]
-    stdout = sys.stdout
+    stdout, judged = sys.stdout, False
     try:
         early.begin(arguments)
         code = _run(arguments)
@@ -33,8 +34,9 @@ def main() -> None:
     except SystemExit as leaving:
         # where the reader of a help text went away click wraps stdout and exits with 1, which here is a problem found
         code = leaving.code if sys.stdout is stdout else 141
+        judged = isinstance(leaving, Judged)
     gc.freeze()  # else Python looks through all of it once more before it leaves
-    sys.exit(_UNKNOWN_TO_NAGIOS if code in (2, 4) and _for_nagios(arguments) else code)
+    sys.exit(_UNKNOWN_TO_NAGIOS if code in (2, 4) and not judged and _for_nagios(arguments) else code)
 
 
 _UNKNOWN_TO_NAGIOS = 3

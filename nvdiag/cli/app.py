@@ -6,6 +6,7 @@ import click
 
 from nvdiag import __version__
 from nvdiag.cli import configuration, delivering, running
+from nvdiag.cli.exits import Judged
 from nvdiag.model.finding import Severity
 
 
@@ -169,7 +170,7 @@ def check(
     severity = Severity(fail_on or settings.fail_on or "error")
     wanted = delivering.Wanted(form=form, fail_on=severity, strict=strict or settings.strict)
     delivering.deliver_all(diagnosis, choice, wanted, output, further)
-    raise SystemExit(delivering.exit_code(diagnosis, wanted))
+    raise Judged(delivering.exit_code(diagnosis, wanted))
 
 
 @app.command()

@@ -330,6 +330,12 @@ def test_the_exit_codes_of_monitors(severity: Severity, confidence: Confidence, 
     assert shown(found, "nagios").splitlines()[0].count("|") == 1
 
 
+@pytest.mark.parametrize(("form", "code"), [("nagios", 2), ("npd", 1), ("terminal", 1)])
+def test_the_command_itself_ends_with_the_code_of_its_form(form: str, code: int) -> None:
+    told = process("check", "--from", DEMO, "--format", form)
+    assert (told.returncode, "driver-library-mismatch" in told.stdout) == (code, True)
+
+
 @pytest.mark.parametrize("text", [*HOSTILE, "é" * 100, "x" * 100])
 def test_node_problem_detector_gets_eighty_bytes_first(text: str) -> None:
     first = shown(saying(text, count=3), "npd").split("\n")[0]
