@@ -14,7 +14,7 @@ from functools import cache
 
 from nvdiag.facts import reading
 from nvdiag.facts.search_path import CACHED, SearchPath, Taken
-from nvdiag.host import Host
+from nvdiag.host import Host, NotRecorded
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
 
@@ -101,6 +101,8 @@ class Process:
         """False for what the loader passes over: another kind of file, or another machine's."""
         try:
             self._host.elf_needs(path)
+        except NotRecorded:  # silence is not absence: what the loader then takes is not known
+            raise
         except Unknown:
             return False
         return True

@@ -12,6 +12,7 @@ from nvdiag.facts.cuda_libraries import CudaLibraries
 from nvdiag.facts.cuda_sonames import is_cudas
 from nvdiag.facts.loader import PRELOADED
 from nvdiag.host import Host
+from nvdiag.host.record import RecordingHost
 from nvdiag.host.redact import redacted
 from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.finding import Confidence, Severity
@@ -375,3 +376,14 @@ def test_what_a_named_program_does_not_find_is_told() -> None:
 )
 def test_cudas_libraries_are_known_by_their_sonames(soname: str, expected: bool) -> None:
     assert is_cudas(soname) is expected
+
+
+def test_what_a_snapshot_is_silent_about_is_no_missing_library() -> None:
+    recording = RecordingHost(with_torch().host())
+    assert diagnosed(recording).findings == ()
+    elf = recording.document["elf"]
+    libraries = [key for key, told in elf.items() if key.endswith(" needs") and told]
+    assert len(libraries) > 10
+    for silent in libraries:
+        kept = {key: told for key, told in elf.items() if key != silent}
+        assert ids(SnapshotHost({**recording.document, "elf": kept}, "silent")) == [], silent
