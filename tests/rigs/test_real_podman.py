@@ -6,6 +6,7 @@ the container runs a program that does nothing. What an engine does with a speci
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -77,7 +78,8 @@ def bench(podman: Path, tmp_path: Path) -> Iterator[Bench]:
     yield Bench(tmp_path, podman)
     parents = Path("/sys/fs/cgroup").glob("*/libpod_parent")
     for path in (Path(name) for parent in parents for name, _, _ in os.walk(parent, topdown=False)):
-        path.rmdir()  # what runc left behind, empty
+        with contextlib.suppress(OSError):  # it still serves a conmon that is leaving, or the test beside this one
+            path.rmdir()
 
 
 def _judged(machine: rig.Machine) -> list[tuple[str, str]]:
