@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,15 @@ class ByItself:
         return hash(self.name.lower())
 
 
+@dataclass(frozen=True, slots=True)
+class Filled:
+    seen: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if "wrong" in self.seen:
+            raise ValueError("wrong")
+
+
 @pytest.mark.parametrize(("one", "other"), [(("a",), ("a",)), (("a",), ("b",)), (("a", (1,)), ("a", (2,)))])
 def test_values_are_compared_hashed_and_shown_by_their_fields(one: tuple[str], other: tuple[str]) -> None:
     assert (Shared(*one) == Shared(*other)) == (Own(*one) == Own(*other))
@@ -78,3 +88,26 @@ def test_values_are_copied_and_replaced(copied: Callable[[Shared], Shared]) -> N
     assert copied(one) == one
     assert dataclasses.replace(one, name="b") == Shared("b", (1,))
     assert [field.name for field in dataclasses.fields(one)] == ["name", "sizes"]
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [((), {}), (("a",), {"name": "b"}), (("a",), {"other": 1}), (("a", (), "b"), {}), ((), {"sizes": ()})],
+)
+def test_values_are_given_as_the_class_has_them(values: tuple[Any, ...], named: dict[str, Any]) -> None:
+    for kind in (Shared, Own):
+        with pytest.raises(TypeError):
+            kind(*values, **named)
+    with pytest.raises(TypeError):
+        Named("a")  # type: ignore[call-arg]
+
+
+def test_what_is_left_out_is_made_anew_for_each_value() -> None:
+    one, other = Filled(), Filled()
+    assert one.seen == {}
+    assert one.seen is not other.seen
+
+
+def test_a_class_may_refuse_its_values() -> None:
+    with pytest.raises(ValueError, match="wrong"):
+        Filled({"wrong": 1})
