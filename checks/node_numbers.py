@@ -96,6 +96,8 @@ def nvidia_uvm_is_loaded(
     on_use = nodes.made_on_use and not surroundings.container
     if not on_use and not surroundings.container and not _wants_cuda(toolkits, python):
         raise NotApplicable("nvidia_uvm is not loaded, and nothing here asks for CUDA: no toolkit and no framework")
+    if "nvidia_uvm" in modules.unseen:
+        raise Unknown(f"whether nvidia_uvm is loaded: {modules.unseen['nvidia_uvm']}")
     yield Finding(
         id="uvm-not-loaded",
         severity=Severity.INFO if on_use else Severity.ERROR,

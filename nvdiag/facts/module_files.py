@@ -13,7 +13,7 @@ from nvdiag.facts.module_places import candidates
 from nvdiag.facts.recorded_modinfo import MODINFO, as_modinfo_told, by_modinfo_nvidia, parse_modinfo
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import RunningKernel
-from nvdiag.host import Host
+from nvdiag.host import Absent, Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import DriverRelease, KernelRelease
@@ -126,11 +126,20 @@ def _own_modules(host: Host, surroundings: Surroundings) -> None:
 
 
 def _libraries(host: Host, root: str) -> DriverRelease | None:
-    """The release of libnvidia-ml in another root, by its link."""
+    """The release of libnvidia-ml in another root, by its link; None where it has none. Unknown."""
     if not root:
         return None
-    target = reading.link(host, f"{root}/usr/lib64/{NVML}") or reading.link(host, f"{root}/usr/lib/{NVML}") or ""
-    return release_in(target)
+    unseen: Unknown | None = None
+    for folder in ("lib64", "lib"):
+        try:
+            return release_in(host.link(f"{root}/usr/{folder}/{NVML}") or "")
+        except Absent:
+            continue
+        except Unknown as why:
+            unseen = why
+    if unseen is not None:
+        raise Unknown(f"which release the libraries of the next boot's root are: {unseen}") from unseen
+    return None
 
 
 def _gap(host: Host, kernel: KernelRelease, system: str) -> str:

@@ -49,19 +49,25 @@ class LoadedModule:
 class KernelModules:
     """What of the driver is loaded. `nvidia` is None where the module is certainly not loaded.
 
-    Unknown where neither /sys/module nor /proc/driver/nvidia can be looked at.
+    `unseen` has those of the others of which nothing says whether they are. Unknown where neither /sys/module nor
+    /proc/driver/nvidia can be looked at.
     """
 
     nvidia: LoadedModule | None
     others: Mapping[str, LoadedModule] = field(default_factory=dict)
+    unseen: Mapping[str, Unknown] = field(default_factory=dict)
 
     @classmethod
     def collect(cls, host: Host) -> KernelModules:
         nvidia = _loaded_nvidia(host)
         if nvidia is None:
             return cls(None)
-        others = {name: module for name in SUBMODULES if (module := _submodule(host, name)) is not None}
-        return cls(nvidia, others)
+        told = {name: _submodule(host, name) for name in SUBMODULES}
+        return cls(
+            nvidia,
+            {name: module for name, module in told.items() if isinstance(module, LoadedModule)},
+            {name: why for name, why in told.items() if isinstance(why, Unknown)},
+        )
 
     @property
     def loaded(self) -> tuple[LoadedModule, ...]:
@@ -210,11 +216,18 @@ def _listed(host: Host) -> dict[str, LoadedModule] | None:
     return {name: LoadedModule(name=name, release=None, refcount=int(users), source=source) for name, users in rows}
 
 
-def _submodule(host: Host, name: str) -> LoadedModule | None:
+def _submodule(host: Host, name: str) -> LoadedModule | Unknown | None:
+    """One of the others; None where it is not loaded, Unknown where neither sysfs nor the kernel's list can tell."""
     folder = f"/sys/module/{name}"
     version = reading.text(host, f"{folder}/version")
-    if version is None and not reading.is_there(host, folder):
-        return None if reading.certainly_absent(host, folder) else (_listed(host) or {}).get(name)
+    if version is None:
+        try:
+            host.stat(folder)
+        except Absent:
+            return None
+        except Unknown as why:
+            listed = _listed(host)
+            return why if listed is None else listed.get(name)
     return LoadedModule(
         name=name,
         release=DriverRelease.or_none(version),

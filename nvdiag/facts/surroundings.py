@@ -148,7 +148,12 @@ def _tegra(host: Host, evidence: list[Evidence]) -> bool:
 
 def _driver_root(host: Host, evidence: list[Evidence]) -> str | None:
     for path in ("/run/nvidia/driver/usr", "/home/kubernetes/bin/nvidia", "/run/opengl-driver/lib"):
-        if reading.is_there(host, path):
+        if reading.is_there(host, path) or _recorded_below(host, path):
             _seen(evidence, path, "is there")
             return path
     return None
+
+
+def _recorded_below(host: Host, folder: str) -> bool:
+    """A recording that has a file of a folder says that the folder is there, though it may not say so of itself."""
+    return any(path.startswith(f"{folder}/") for path in host.recorded("elf"))
