@@ -56,6 +56,9 @@ _ENV_OF = click.option(
     metavar="PID",
     help="Look with the environment variables, and at the Python, that this process of yours was started with.",
 )
+_VERBOSE = click.option(
+    "--verbose", is_flag=True, help="Name each check that did not judge, with its reason. Other forms always do."
+)
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -124,6 +127,7 @@ def _look_with(source: str | None, python: str | None, program: str | None, pid:
 @click.option("--no-config", is_flag=True, help="Take no settings from a file.")
 @_DEADLINE
 @click.option("--format", "form", type=click.Choice(delivering.FORMS), default="terminal", help="Form of the report.")
+@_VERBOSE
 @click.option("--output", type=click.Path(dir_okay=False), metavar="FILE", help="Write the report there.")
 @click.option(
     "--report",
@@ -148,6 +152,7 @@ def check(
     no_config: bool = False,
     deadline: float | None = None,
     form: str = "terminal",
+    verbose: bool = False,
     output: str | None = None,
     reports: tuple[str, ...] = (),
 ) -> None:
@@ -168,7 +173,7 @@ def check(
         running.warn(f"with the settings of {settings.file}" + (f", profile {profile}" if profile else ""))
     diagnosis = running.diagnosed(facts, choice)
     severity = Severity(fail_on or settings.fail_on or "error")
-    wanted = delivering.Wanted(form=form, fail_on=severity, strict=strict or settings.strict)
+    wanted = delivering.Wanted(form=form, fail_on=severity, strict=strict or settings.strict, verbose=verbose)
     delivering.deliver_all(diagnosis, choice, wanted, output, further)
     raise Judged(delivering.exit_code(diagnosis, wanted))
 
@@ -234,8 +239,9 @@ def explain(what: tuple[str, ...], form: str) -> None:
 
 
 @app.command()
-def demo() -> None:
+@_VERBOSE
+def demo(verbose: bool) -> None:
     """Show the report of a recorded machine; no GPU is needed."""
     choice = running.chosen((), ())
     diagnosis = running.diagnosed(running.begun(running.demo_host()), choice)
-    delivering.say(delivering.rendered(diagnosis, choice, delivering.Wanted(), to_file=False))
+    delivering.say(delivering.rendered(diagnosis, choice, delivering.Wanted(verbose=verbose), to_file=False))

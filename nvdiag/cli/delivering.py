@@ -31,6 +31,7 @@ class Wanted:
     form: str = "terminal"
     fail_on: Severity = Severity.ERROR
     strict: bool = False
+    verbose: bool = False
 
 
 def rendered(diagnosis: Diagnosis, choice: Choice, wanted: Wanted, *, to_file: bool) -> str:
@@ -54,7 +55,7 @@ def rendered(diagnosis: Diagnosis, choice: Choice, wanted: Wanted, *, to_file: b
         return junit.render(diagnosis, {one.name: one.ids for one in choice.checks}, *terms)
     from nvdiag.report import terminal
 
-    return terminal.render(diagnosis, _look(to_file), *terms)
+    return terminal.render(diagnosis, _look(to_file, verbose=wanted.verbose), *terms)
 
 
 _RENDERERS = {
@@ -125,7 +126,7 @@ def exit_code(diagnosis: Diagnosis, wanted: Wanted) -> int:
     return diagnosis.exit_code(wanted.fail_on, wanted.strict)
 
 
-def _look(to_file: bool) -> terminal.Look:
+def _look(to_file: bool, *, verbose: bool) -> terminal.Look:
     from nvdiag.report import terminal
 
     drawn = not to_file and sys.stdout is not None and sys.stdout.isatty()
@@ -134,7 +135,8 @@ def _look(to_file: bool) -> terminal.Look:
     if drawn:
         width = min(os.get_terminal_size(sys.stdout.fileno()).columns or 80, 110)
     dumb = os.environ.get("TERM") == "dumb"
-    return terminal.Look(width=width, colour=drawn and not os.environ.get("NO_COLOR") and not dumb, unicode=unicode)
+    colour = drawn and not os.environ.get("NO_COLOR") and not dumb
+    return terminal.Look(width=width, colour=colour, unicode=unicode, verbose=verbose)
 
 
 def deliver(text: str, output: str | None, *, open_to_all: bool = False) -> None:

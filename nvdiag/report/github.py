@@ -22,7 +22,7 @@ LONGEST = 4096
 
 def render(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> str:
     """The report as text with a final newline."""
-    report = terminal.render(diagnosis, terminal.Look(), fail_on, strict)
+    report = terminal.render(diagnosis, terminal.Look(verbose=True), fail_on, strict)
     return "\n".join(
         [*_annotations(diagnosis, fail_on, strict), "::group::nvdiag's report", report, "::endgroup::", ""]
     )

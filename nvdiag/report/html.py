@@ -14,8 +14,9 @@ from nvdiag.facts.system import Distribution, RunningKernel
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import Diagnosis, Status
 from nvdiag.model.finding import Severity
+from nvdiag.model.text import listed
 from nvdiag.model.unknown import Unknown
-from nvdiag.report import sentences, timeline
+from nvdiag.report import sentences, timeline, untold
 from nvdiag.report.asks import question
 from nvdiag.report.printable import obeyed_by_nobody, printable
 from nvdiag.report.shown import fact
@@ -23,6 +24,10 @@ from nvdiag.report.stack import Row, rows, status_lines
 
 _MARKS = {"ok": "✓", "bad": "✗", "warn": "!", "unsure": "?", "skipped": "·"}
 _WORDS = {"ok": "fits", "bad": "does not fit", "warn": "look at this", "unsure": "cannot tell", "skipped": "not judged"}
+_UNTOLD = (
+    ("could not be judged", (Status.UNKNOWN, Status.FAILED)),
+    ("do not apply here", (Status.SKIPPED,)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +43,9 @@ class Box:
 
 def render(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> str:
     """The page as text with a final newline."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_harmless, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string((pkgutil.get_data("nvdiag.report", "page.html.j2") or b"").decode("utf-8"))
     asked = question(diagnosis)
-    page = template.render(
+    history, owner = timeline.lines(diagnosis), timeline.belongs_to(diagnosis)
+    page = _template().render(
         version=__version__,
         newline=Markup("\n"),
         heading=_heading(diagnosis),
@@ -56,12 +58,13 @@ def render(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> str:
         words=_WORDS,
         status=status_lines(diagnosis),
         reboot=_reboot(diagnosis),
-        history=timeline.lines(diagnosis),
+        history=history,
+        owner=owner,
         findings=diagnosis.findings,
         asks=asked.asks if asked else (),
         marks_of=sentences.marks,
-        unknown=[one for one in diagnosis.checks if one.status in (Status.UNKNOWN, Status.FAILED)],
-        skipped=[one for one in diagnosis.checks if one.status is Status.SKIPPED],
+        untold=[(title, untold.by_reason(diagnosis, *statuses)) for title, statuses in _UNTOLD],
+        listed=listed,
     )
     return obeyed_by_nobody(page.rstrip("\n") + "\n")
 
@@ -84,7 +87,7 @@ def _harmless(value: object) -> object:
 def _heading(diagnosis: Diagnosis) -> list[str]:
     """What was looked at, and when."""
     source = diagnosis.source
-    words = [source.name if source.kind == "live" else f"{source.kind} {source.name}"]
+    words = [f"nvdiag {__version__}", source.name if source.kind == "live" else f"{source.kind} {source.name}"]
     distribution, kernel = fact(diagnosis.facts, Distribution), fact(diagnosis.facts, RunningKernel)
     if isinstance(distribution, Distribution):
         words.append(distribution.name)

@@ -28,6 +28,8 @@ def render(diagnosis: Diagnosis, ids: Mapping[str, tuple[str, ...]], fail_on: Se
     for name, value in _properties(diagnosis, fail_on, strict).items():
         suite.add_property(name, value)
     findings = [ranked.finding for ranked in diagnosis.findings]
+    for finding in findings:
+        suite.add_property(f"nvdiag.class.{printable(finding.key)}", finding.kind.value)
     claimed: set[str] = set()
     for one in diagnosis.checks:
         own = [finding for finding in findings if finding.id in ids.get(one.name, ())] if one.status in _TOLD else []
@@ -70,7 +72,7 @@ def _case(one: CheckOutcome, findings: Sequence[Finding], fail_on: Severity, str
     elif one.status is Status.SKIPPED:
         case.result = [Skipped(f"does not apply here: {reason}")]
     elif grave:
-        failure = Failure("; ".join(printable(finding.title) for finding in grave), grave[0].id)
+        failure = Failure(_titles(grave), grave[0].id)
         failure.text = _told(grave)  # GitLab once showed the body alone, others the message alone
         case.result = [failure]
     unsure = [
@@ -79,13 +81,17 @@ def _case(one: CheckOutcome, findings: Sequence[Finding], fail_on: Severity, str
         if finding.severity is Severity.ERROR and finding.confidence is Confidence.POSSIBLE
     ]
     if unsure and one.status is Status.FOUND:  # the run exits with 3: it cannot tell
-        error = Error("; ".join(printable(finding.title) for finding in unsure), unsure[0].id)
+        error = Error(_titles(unsure), unsure[0].id)
         error.text = _told(unsure)
         case.result = [*case.result, error]
     milder = [finding for finding in findings if finding not in (*grave, *unsure)]
     if milder:
         case.system_out = _told(milder)
     return case
+
+
+def _titles(findings: Sequence[Finding]) -> str:
+    return "; ".join(f"{printable(finding.title)} ({finding.kind.value})" for finding in findings)
 
 
 def _told(findings: Sequence[Finding]) -> str:

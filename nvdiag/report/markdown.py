@@ -12,7 +12,8 @@ from nvdiag import __version__
 from nvdiag.facts.system import Distribution, RunningKernel
 from nvdiag.model.diagnosis import Diagnosis, Ranked, Status, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Remedy, Severity
-from nvdiag.report import sentences, timeline
+from nvdiag.model.text import listed
+from nvdiag.report import sentences, timeline, untold
 from nvdiag.report.asks import question
 from nvdiag.report.printable import obeyed_by_nobody, printable
 from nvdiag.report.shown import fact
@@ -167,13 +168,13 @@ def _asked(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def _untold(diagnosis: Diagnosis, status: Status, title: str) -> Iterator[str]:
-    outcomes = [one for one in diagnosis.checks if one.status is status]
-    if not outcomes:
+    reasons = untold.by_reason(diagnosis, status)
+    if not reasons:
         return
-    yield f"<details><summary>{len(outcomes)} checks {title}</summary>"
+    yield f"<details><summary>{sum(map(len, reasons.values()))} checks {title}</summary>"
     yield ""
-    for one in outcomes:
-        yield f"- {prose(one.name.replace('_', ' '))}: {prose(one.reason)}"
+    for why, names in reasons.items():
+        yield f"- {prose(why)}: {prose(listed(names))}"
     yield ""
     yield "</details>"
     yield ""

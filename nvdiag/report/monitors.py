@@ -32,12 +32,11 @@ def nagios(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> str:
     """One line with performance data, then a line for each finding. A bar ends the words, so none is among them."""
     state = NAGIOS_STATES[nagios_code(diagnosis, fail_on, strict)]
     causes = [ranked.finding for ranked in diagnosis.findings if ranked.caused_by is None]
-    said = f"{causes[0].id}: {causes[0].title}" if causes else sentences.judged(diagnosis)
+    said = f"{causes[0].id} ({causes[0].kind.value}): {causes[0].title}" if causes else sentences.judged(diagnosis)
     more = f" (+{len(causes) - 1} more)" if len(causes) > 1 else ""
     lines = [f"{_words(f'NVDIAG {state} - {said}{more}')} | {_performance(diagnosis)}"]
-    lines += [
-        _words(f"{one.finding.severity.value} {one.finding.key}: {one.finding.title}") for one in diagnosis.findings
-    ]
+    for one in (ranked.finding for ranked in diagnosis.findings):
+        lines.append(_words(f"{one.severity.value} {one.key} ({one.kind.value}): {one.title}"))
     return obeyed_by_nobody("\n".join(lines) + "\n")
 
 
@@ -65,7 +64,7 @@ def npd(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> str:
     findings = [ranked.finding for ranked in diagnosis.findings]
     if findings:
         lines = [_short(f"{findings[0].key}: {findings[0].title}")]
-        lines += [printable(f"{one.key}: {one.title}") for one in findings[1:]]
+        lines += [printable(f"{one.key} ({one.kind.value}): {one.title}") for one in findings[1:]]
     else:
         lines = [_short(f"{diagnosis.verdict(fail_on, strict).value}: {sentences.judged(diagnosis)}")]
     return obeyed_by_nobody("\n".join(lines) + "\n")

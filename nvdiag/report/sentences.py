@@ -42,9 +42,10 @@ def marks(remedy: Remedy) -> str:
 
 
 def plain(finding: Finding) -> Iterator[str]:
-    """A finding as lines of plain text, none of which obeys a terminal or a CI system: evidence, detail, remedies."""
-    for one in finding.evidence:
-        yield f"seen: {printable(one.source)}: {printable(one.excerpt)}"
+    """A finding as lines of plain text, none of which obeys a terminal or a CI system: detail, remedies, evidence.
+
+    The evidence stands last, since what is too long for a CI system is cut at its end.
+    """
     if finding.detail:
         yield printable(finding.detail)
     for remedy in finding.remedies:
@@ -54,3 +55,5 @@ def plain(finding: Finding) -> Iterator[str]:
         if remedy.prediction:
             yield f"  {printable(remedy.prediction)}"
     yield f"more: nvdiag explain {finding.id}"
+    for one in finding.evidence:
+        yield f"seen: {printable(one.source)}: {printable(one.excerpt)}"

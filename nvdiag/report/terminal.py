@@ -13,11 +13,11 @@ from nvdiag import __version__
 from nvdiag.facts.reboot import Answer, RebootVerdict
 from nvdiag.facts.system import Distribution, RunningKernel
 from nvdiag.model.dataclass import dataclass
-from nvdiag.model.diagnosis import Diagnosis, Ranked, Status, Verdict
+from nvdiag.model.diagnosis import Diagnosis, Ranked, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Layer, Remedy, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import Unknown
-from nvdiag.report import sentences, timeline
+from nvdiag.report import sentences, timeline, untold
 from nvdiag.report.asks import question
 from nvdiag.report.printable import obeyed_by_nobody, printable
 from nvdiag.report.shown import fact
@@ -32,11 +32,15 @@ _ASCII_MARKS = {"ok": "+", "bad": "x", "warn": "!", "unsure": "?", "skipped": ".
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """How the report is drawn: columns, colour, and whether the stream can show more than ASCII."""
+    """How the report is drawn: columns, colour, whether the stream can show more than ASCII.
+
+    `verbose` names each check that did not judge.
+    """
 
     width: int = 80
     colour: bool = False
     unicode: bool = True
+    verbose: bool = False
 
 
 def render(diagnosis: Diagnosis, look: Look, fail_on: Severity = Severity.ERROR, strict: bool = False) -> str:
@@ -173,7 +177,9 @@ def _finding(ranked: Ranked, look: Look, history: Sequence[timeline.Line]) -> It
         return
     for remedy in finding.remedies:
         yield from _remedy(remedy, indent, look)
-    yield Text(f"{indent}  note: nvdiag explain {finding.id}", style="dim")
+    note = f"{finding.kind.value}; nvdiag explain {finding.id}"
+    for line in _wrapped(note, f"{indent}  note: ", look):
+        yield Text(line, style="dim")
 
 
 def _evidence(one: Evidence, indent: str, look: Look) -> Iterator[Text]:
@@ -242,51 +248,20 @@ def _open_question(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
 
 
 def _untold(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
-    """Every check that did not judge, by its reason: silence is never shown as health.
-
-    What should have been told has a line each. What does not apply is one paragraph of reasons, the commonest first.
-    """
-    unknown = _reasons(diagnosis, Status.UNKNOWN)
-    if unknown:
+    """Every check that did not judge, by its reason."""
+    unjudged = list(untold.unjudged(diagnosis, verbose=look.verbose))
+    if unjudged:
         yield Text("could not be judged:", style="magenta")
-    for reason, names in unknown.items():
-        what = f"{len(names)} checks" if reason is _NOT_SHOWN and len(names) > 1 else listed(names)
-        for line in _wrapped(f"{what}: {printable(reason)}", "  - ", look, hang="    "):
-            yield Text(line, style="magenta")
-    if unknown:
+        for words in unjudged:
+            for line in _wrapped(words, "  - ", look, hang="    "):
+                yield Text(line, style="magenta")
         yield Text()
-    skipped = sorted(_reasons(diagnosis, Status.SKIPPED).items(), key=lambda one: -len(one[1]))
-    if skipped:
-        count = sum(len(names) for _, names in skipped)
-        whys = "; ".join(
-            printable(why) + (f" ({len(names)})" if 1 < len(names) < count else "") for why, names in skipped
-        )
-        lead = f"{count} checks do not apply here" if count > 1 else "1 check does not apply here"
-        words = f"{lead}: {whys} (--format json names each)"
-        for line in _wrapped(words, "", look, hang="  "):
+    not_asked = list(untold.not_asked(diagnosis, verbose=look.verbose))
+    for words in not_asked:
+        for line in _wrapped(words, "", look, hang="    " if words.startswith(" ") else "  "):
             yield Text(line, style="dim")
+    if not_asked:
         yield Text()
-
-
-def _reasons(diagnosis: Diagnosis, status: Status) -> dict[str, list[str]]:
-    """The checks of one status by their reason."""
-    reasons: dict[str, list[str]] = {}
-    for one in diagnosis.checks:
-        if one.status is status:
-            reason = _of_text(one.reason, status) if diagnosis.source.kind == "paste" else one.reason
-            reasons.setdefault(reason, []).append(printable(one.name).replace("_", " "))
-    return reasons
-
-
-def _of_text(reason: str, status: Status) -> str:
-    """Of a text, all that it leaves out is one reason: it was not written to show a whole machine."""
-    if status is Status.SKIPPED:
-        return "they ask for what is not in the text"
-    silent = "the text does not show " in reason or "is recorded" in reason
-    return _NOT_SHOWN if silent else reason
-
-
-_NOT_SHOWN = "the text does not show what they look at (--format json names each)"
 
 
 def _conclusion(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) -> Iterator[Text]:

@@ -83,8 +83,10 @@ def as_document(diagnosis: Diagnosis, fail_on: Severity = Severity.ERROR, strict
     return document
 
 
-def as_lines(diagnosis: Diagnosis, *, width: int = 80, colour: bool = False, unicode: bool = True) -> list[str]:
-    look = terminal.Look(width=width, colour=colour, unicode=unicode)
+def as_lines(
+    diagnosis: Diagnosis, *, width: int = 80, colour: bool = False, unicode: bool = True, verbose: bool = False
+) -> list[str]:
+    look = terminal.Look(width=width, colour=colour, unicode=unicode, verbose=verbose)
     return terminal.render(diagnosis, look).splitlines()
 
 

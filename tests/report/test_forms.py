@@ -98,11 +98,12 @@ def test_the_commands_stand_in_blocks_to_copy(machine: Diagnosis) -> None:
     assert set(blocks) == own <= commands(machine)
 
 
-def test_markdown_names_every_check_that_did_not_judge(machine: Diagnosis) -> None:
-    text = shown(machine, "markdown")
+def test_markdown_names_every_check_that_did_not_judge_below_its_reason(machine: Diagnosis) -> None:
+    lines = shown(machine, "markdown").splitlines()
     for one in machine.checks:
         if one.status in (Status.UNKNOWN, Status.SKIPPED):
-            assert f"- {markdown.prose(one.name.replace('_', ' '))}: {markdown.prose(one.reason)}" in text
+            (line,) = (line for line in lines if line.startswith(f"- {markdown.prose(one.reason)}: "))
+            assert markdown.prose(one.name.replace("_", " ")) in line
 
 
 # HTML
@@ -135,9 +136,16 @@ def test_the_page_has_all_to_read_and_to_copy(machine: Diagnosis) -> None:
     for ranked in machine.findings:
         for one in ranked.finding.evidence:
             assert " ".join(printable(one.excerpt).split()) in words
+    reasons = {pair[0]: pair[1] for one in page.iter("dl") if "reasons" in one.get("class", "") for pair in pairs(one)}
     for check in machine.checks:
         if check.status in (Status.UNKNOWN, Status.SKIPPED):
-            assert " ".join(printable(f"{check.name.replace('_', ' ')}: {check.reason}").split()) in words
+            assert printable(check.name.replace("_", " ")) in reasons[" ".join(printable(check.reason).split())]
+
+
+def pairs(one: ElementTree.Element) -> list[tuple[str, str]]:
+    """Each term of a list, without the count behind it, and what is said of it."""
+    words = [" ".join(text_of(child).split()) for child in one]
+    return [(re.sub(r" \(\d+\)$", "", words[n]), words[n + 1]) for n in range(0, len(words), 2)]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -242,6 +250,16 @@ def test_junit_has_a_case_for_every_check(machine: Diagnosis) -> None:
     skipped = [result.message for case in cases for result in case.result if isinstance(result, Skipped)]
     assert len(skipped) == sum(one.status in (Status.UNKNOWN, Status.SKIPPED) for one in machine.checks)
     assert all(message and ": " in message for message in skipped)
+
+
+def test_junit_says_of_each_finding_of_what_class_it_is(machine: Diagnosis) -> None:
+    (suite,) = JUnitXml.fromstring(shown(machine, "junit").encode())
+    properties = {one.get("name", ""): one.get("value") for one in suite._elem.iter("property")}
+    told = {name.removeprefix("nvdiag.class."): value for name, value in properties.items() if "class" in name}
+    assert told == {ranked.finding.key: ranked.finding.kind.value for ranked in machine.findings}
+    failed = [result for case in suite for result in case.result if isinstance(result, Failure)]
+    assert all(re.search(r" \((configuration|hardware|application|environment|tool)\)$", one.message) for one in failed)
+    assert all(f" {one.type}" in one.text for one in failed)
 
 
 def test_under_strict_a_check_that_cannot_judge_is_an_error() -> None:

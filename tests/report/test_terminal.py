@@ -13,6 +13,7 @@ import pytest
 from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Diagnosis, Status
 from nvdiag.model.finding import Evidence
+from tests.checks.pasting import pasted
 from tests.report.reporting import CRASHED, HUNG, MACHINES, SLOW, as_document, as_lines, commands, diagnosed, troubled
 from tests.report.test_json import diagnosis_with_failed_check
 from tests.scenarios import containers, machines
@@ -222,16 +223,49 @@ def test_the_mark_in_ascii() -> None:
     assert "  #" in as_lines(diagnosed(MACHINES["mismatch"]()), unicode=False)
 
 
-def test_a_check_that_did_not_judge_is_shown_with_its_reason(machine: Diagnosis) -> None:
+def test_a_check_that_should_have_judged_and_did_not_is_shown_with_its_reason(machine: Diagnosis) -> None:
     text = " ".join(" ".join(as_lines(machine)).split())
     for one in machine.checks:
         if one.status is Status.UNKNOWN:
             assert one.name.replace("_", " ") in text
             assert f": {one.reason}" in text
-        if one.status is Status.SKIPPED:
+
+
+def test_what_does_not_apply_is_counted_in_a_few_lines(machine: Diagnosis) -> None:
+    skipped = [one.reason for one in machine.checks if one.status is Status.SKIPPED]
+    lines = as_lines(machine)
+    start = next(n for n, line in enumerate(lines) if line.startswith(f"{len(skipped)} checks do not apply here: "))
+    told = " ".join(" ".join(lines[start : lines.index("", start)]).split())
+    shown = [reason for reason in dict.fromkeys(skipped) if reason in told]
+    assert len(shown) >= 8
+    others = len(skipped) - sum(skipped.count(reason) for reason in shown)
+    assert f"; {others} more for {len(set(skipped)) - len(shown)} other reasons (--verbose names each)" in told
+    assert lines.index("", start) - start < 12
+
+
+def test_verbose_names_each_check_that_did_not_judge_with_its_reason(machine: Diagnosis) -> None:
+    text = " ".join(" ".join(as_lines(machine, verbose=True)).split())
+    for one in machine.checks:
+        if one.status in (Status.UNKNOWN, Status.SKIPPED):
+            assert one.name.replace("_", " ") in text
             assert one.reason in text
-    skipped = sum(one.status is Status.SKIPPED for one in machine.checks)
-    assert f"{skipped} checks do not apply here: " in text
+
+
+def test_the_paste_that_shows_little_is_told_so_in_one_line_unless_all_is_asked_for() -> None:
+    found = diagnosed(pasted("NVRM: Xid (PCI:0000:3b:00): 79, pid=1, GPU has fallen off the bus."))
+    lines = as_lines(found)
+    assert any(line.startswith("  - ") and "the text does not show" in line for line in lines)
+    assert sum(one.status is Status.UNKNOWN for one in found.checks) > 1
+    text = " ".join(" ".join(as_lines(found, verbose=True)).split())
+    assert "names each" not in text
+    for one in found.checks:
+        assert one.status not in (Status.UNKNOWN, Status.SKIPPED) or one.reason in text
+
+
+def test_a_finding_says_of_what_class_it_is() -> None:
+    assert "  note: configuration; nvdiag explain driver-library-mismatch" in as_lines(
+        diagnosed(MACHINES["mismatch"]())
+    )
 
 
 def test_a_check_that_failed_is_shown_with_its_reason() -> None:

@@ -1,4 +1,4 @@
-"""Fetches what the rigs run on: NVIDIA's real user-space libraries from Debian's non-free packages, and Podman.
+"""Fetches what tests run on: NVIDIA's real user-space libraries from Debian's non-free packages, Podman and promtool.
 
 The libraries may not be redistributed with this project, so all goes to an ignored cache folder. The address and the
 signing key come from this machine's own apt sources, whose configuration stays as it is: lists and packages have a
@@ -26,7 +26,10 @@ ENGINE = ("podman", "conmon", "runc", "golang-github-containers-common", "libsub
           "libseccomp2", "libdevmapper1.02.1", "libbtrfs0")  # fmt: skip
 """A container engine that reads CDI specifications, with what it runs and what of its libraries may be missing."""
 
-ENGINES_SUITE = "bookworm"
+PROMETHEUS = ("prometheus",)
+"""promtool, which says what is wrong with metrics."""
+
+TOOLS_SUITE = "bookworm"
 
 PACKAGES = ("libnvidia-ml1", "libcuda1", "nvidia-smi", "libnvidia-ptxjitcompiler1")
 
@@ -42,7 +45,8 @@ def main() -> int:
     try:
         for branch, suite in SUITES.items():
             print(f"{branch}: {fetch(branch, suite, into)}")
-        print(f"podman: {fetch_engine(into)}")
+        print(f"podman: {fetch_tool('podman', ENGINE, into)}")
+        print(f"promtool: {fetch_tool('prometheus', PROMETHEUS, into)}")
     except (Impossible, OSError, subprocess.TimeoutExpired) as why:
         print(f"the rigs' libraries cannot be fetched: {why}", file=sys.stderr)
         return 1
@@ -63,16 +67,16 @@ def fetch(branch: str, suite: str, into: Path) -> str:
     return release
 
 
-def fetch_engine(into: Path) -> str:
-    """Put the files of Podman's packages below `into`/podman; its version. Once is enough."""
-    done = into / "podman" / "release"
+def fetch_tool(name: str, packages: tuple[str, ...], into: Path) -> str:
+    """Put the files of these packages, of which one is `name`, below `into`/name; its version. Once is enough."""
+    done = into / name / "release"
     if done.exists():
         return done.read_text(encoding="ascii").strip()
-    work = into / "podman.new"
-    packages = _unpack(ENGINE, ENGINES_SUITE, "main", work / "tree")
-    version = next(path.name.split("_")[1] for path in packages if path.name.startswith("podman_"))
-    shutil.rmtree(into / "podman", ignore_errors=True)
-    work.rename(into / "podman")
+    work = into / f"{name}.new"
+    files = _unpack(packages, TOOLS_SUITE, "main", work / "tree")
+    version = next(path.name.split("_")[1] for path in files if path.name.startswith(f"{name}_"))
+    shutil.rmtree(into / name, ignore_errors=True)
+    work.rename(into / name)
     done.write_text(version + "\n", encoding="ascii")
     return version
 
