@@ -28,10 +28,12 @@ def take_libraries_along(
     """
     if isinstance(kept, Unknown) or kept.lacking:
         return ()
+    family = _remedies.family(distribution)
+    joint = "=" if family in (Family.DEBIAN, Family.UBUNTU, Family.SUSE) else "-"
     paths = [shlex.quote(path) for path in kept.files.values()]
-    versions = [shlex.quote(f"{name}={version}") for name, version in kept.versions.items()]
+    versions = [shlex.quote(f"{name}{joint}{version}") for name, version in kept.versions.items()]
     back = kept.release < installed
-    commands = _change(_remedies.family(distribution), " ".join((*paths, *versions)), back)
+    commands = _change(family, " ".join((*paths, *versions)), back)
     where = "in the package cache" if not versions else "in the archive" if not paths else "in cache and archive"
     return (
         Remedy(

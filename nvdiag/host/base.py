@@ -255,8 +255,9 @@ class Host(ABC):
         return CommandResult(int(value["exit"]), str(value.get("stdout", "")), str(value.get("stderr", "")))
 
     def lines_with(self, text: str, path: str) -> tuple[str, ...]:
-        """The lines of a long file that contain `text`; recorded as the `grep` command that would print them."""
-        return tuple(self.run("grep", "-F", text, path).stdout.splitlines())
+        """The lines of a long file that contain `text`; recorded as the command that would print them."""
+        program = "zgrep" if path.endswith(".gz") else "grep"
+        return tuple(self.run(program, "-F", text, path).stdout.splitlines())
 
     def env(self, name: str) -> str | None:
         """A variable of the environment that is looked at; only names that `nvdiag.host.environment` allows."""

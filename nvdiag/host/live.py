@@ -197,7 +197,7 @@ class LiveHost(Host):
 
     def _command(self, key: str) -> Json:
         argv = shlex.split(key)
-        if argv[:2] == ["grep", "-F"] and len(argv) == 4:
+        if argv[0] in ("grep", "zgrep") and argv[1:2] == ["-F"] and len(argv) == 4:
             return _grep(argv[2], argv[3])
         if argv == ["uname", "-m"]:
             return {"exit": 0, "stdout": f"{os.uname().machine}\n", "stderr": ""}
@@ -280,13 +280,10 @@ def _kernel_log() -> Json:
 
 
 def _grep(text: str, path: str) -> Json:
-    """What `grep -F TEXT PATH` prints, read line by line: a long file costs neither memory nor a process."""
-    from nvdiag.host.elf import regular_only
+    """What `grep -F TEXT PATH` prints, or zgrep: read here line by line, which costs neither memory nor a process."""
+    from nvdiag.host import logs
 
-    wanted = text.encode()
-    with open(path, "rb", opener=regular_only) as file:
-        lines = iter(lambda: file.readline(MAX_FILE), b"")
-        hits = [line.decode("utf-8", "replace") for line in lines if wanted in line]
+    hits = [line.decode("utf-8", "replace") for line in logs.lines_of(path, MAX_FILE) if text.encode() in line]
     return {"exit": 0 if hits else 1, "stdout": "".join(hits), "stderr": ""}
 
 

@@ -36,6 +36,28 @@ def read_log(path: str, most: int, until: float, program: Callable[[str], str | 
         return _from_line(file.read(most), is_cut)
 
 
+def lines_of(path: str, longest: int) -> Iterator[bytes]:
+    """The lines of a file that may be gzip's, with their ends; longer ones in parts. OSError as open gives it."""
+    from nvdiag.host import unpacking
+
+    with open(path, "rb", opener=regular_only) as file:
+        if unpacking.format_of(file.read(8)) != "gzip":
+            file.seek(0)
+            yield from iter(lambda: file.readline(longest), b"")
+            return
+        file.seek(0)
+        rest, total = b"", 0
+        with contextlib.suppress(unpacking.Damaged):  # what came before the damage counts
+            for piece in unpacking.unpacked("gzip", iter(lambda: file.read(_CHUNK), b"")):
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from (line + b"\n" for line in lines)
+                total += len(piece)
+                if total >= MOST_UNPACKED or len(rest) > longest:
+                    return
+            if rest:
+                yield rest
+
+
 def _pieces(file: IO[bytes], name: str, until: float, program: Callable[[str], str | None]) -> Iterator[bytes]:
     """What an archive unpacks to. CannotUnpack."""
     from nvdiag.host import unpacking

@@ -298,3 +298,44 @@ def test_a_file_with_a_proxys_password_is_not_recorded() -> None:
     assert "secret" not in str(machine.snapshot().document)
     rocky = machines.rpm_machine("rocky", OLD, NEW, NEW).but(files={"/etc/dnf/dnf.conf": "proxy_password=secret\n"})
     assert "secret" not in str(rocky.snapshot().document)
+
+
+def listed(*packages: tuple[str, str]) -> str:
+    """A repository's list as createrepo_c writes it, of which only the lines with the files' names count."""
+    return "".join(
+        f'<package type="rpm">\n  <name>{name}</name>\n  <arch>x86_64</arch>\n  <version epoch="3" ver="{version}"/>\n'
+        f'  <location href="{name}-{version}.x86_64.rpm"/>\n  <format>\n  </format>\n</package>\n'
+        for name, version in packages
+    )
+
+
+def installed(machine: Tree) -> list[str]:
+    rows = next(one for one in (machine.commands.get(shlex.join(RPM)),) if one)["stdout"].splitlines()
+    return [row.removeprefix("ii ").split()[0] for row in rows if "nvidia" in row]
+
+
+@pytest.mark.parametrize(
+    ("kind", "folder", "line"),
+    [
+        ("rocky", "/var/cache/dnf/cuda-rhel9-x86_64-0123456789abcdef", "sudo dnf downgrade {}-570.169-2.el9"),
+        ("fedora", "/var/cache/libdnf5/cuda-fedora42-x86_64-0123456789abcdef", "sudo dnf downgrade {}-570.169-2.el9"),
+        ("suse", "/var/cache/zypp/raw/cuda-sles15-x86_64", "sudo zypper install --oldpackage {}=570.169-2.el9"),
+    ],
+)
+def test_what_the_cache_lacks_is_looked_for_in_the_repositories_lists(kind: str, folder: str, line: str) -> None:
+    machine = machines.rpm_machine(kind, OLD, NEW, NEW)
+    names = installed(machine)
+    rows = [(name, f"{release}.el9") for name in names for release in ("570.169-1", "570.169-2", "570.158.01-1")]
+    told = remedy(
+        machine.but(files={f"{folder}/repodata/0ab1-primary.xml.gz": listed(*rows)}), "take the libraries back"
+    )
+    assert told.commands[1].startswith(line.format(names[0]))
+    assert all(f"{name}{'=' if kind == 'suse' else '-'}570.169-2.el9" in told.commands[1] for name in names)
+    assert "in the archive" in told.prediction
+
+
+def test_a_repository_of_other_things_is_not_read() -> None:
+    machine = machines.rpm_machine("rocky", OLD, NEW, NEW)
+    rows = [(name, "570.169-1.el9") for name in installed(machine)]
+    path = "/var/cache/dnf/baseos-0123456789abcdef/repodata/0ab1-primary.xml.gz"
+    assert not has(machine.but(files={path: listed(*rows)}), "take the libraries back")

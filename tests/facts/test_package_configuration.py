@@ -38,8 +38,8 @@ def test_pins_that_keep_a_release() -> None:
 
 
 def test_names_of_package_files() -> None:
-    def read(name: str, form: object) -> list[tuple[str, str]]:
-        return [(package, release.text) for _, package, release in parse_file_names([f"/x/{name}"], form)]  # type: ignore[arg-type]
+    def read(name: str, form: str) -> list[tuple[str, str]]:
+        return [(one.name, one.release.text) for _, one in parse_file_names([f"/x/{name}"], form) if one.release]
 
     assert read("libnvidia-ml1_535.216.03-1%7edeb12u1_amd64.deb", _DEB) == [("libnvidia-ml1", "535.216.03")]
     assert read("nvidia-driver_1%3a570.169-1_amd64.deb", _DEB) == [("nvidia-driver", "570.169")]

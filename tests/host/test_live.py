@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import random
 import resource
 import shlex
 import sys
@@ -238,6 +240,22 @@ def test_lines_of_a_long_file_are_found_in_little_memory(machine: LiveHost, tmp_
     assert machine.lines_with("nowhere in it", str(path)) == ()
     with pytest.raises(Absent):
         machine.lines_with("nvidia", str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(("cut", "hits"), [(None, 300), (-40_000, 100), (10, 0)])
+def test_lines_of_a_compressed_file_are_those_before_its_damage(
+    machine: LiveHost, tmp_path: Path, cut: int | None, hits: int
+) -> None:
+    noise = random.Random(0)
+    text = "".join(
+        f'  <location href="nvidia-{index}.rpm"/>\n  <checksum>{noise.randbytes(200).hex()}</checksum>\n'
+        for index in range(300)
+    )
+    path = tmp_path / "primary.xml.gz"
+    path.write_bytes(gzip.compress(text.encode())[:cut])
+    lines = machine.lines_with("<location href=", str(path))
+    assert len(lines) >= hits
+    assert lines == tuple(f'  <location href="nvidia-{index}.rpm"/>' for index in range(len(lines)))
 
 
 def test_line_without_an_end_costs_no_memory_without_end(

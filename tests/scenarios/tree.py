@@ -208,7 +208,7 @@ class TreeHost(Host):
         argv = shlex.split(key)
         if key in self.tree.commands:
             return self.tree.commands[key]
-        if argv[:2] == ["grep", "-F"]:
+        if argv[0] in ("grep", "zgrep"):
             text = self._files(argv[3])
             if text is None:
                 return None
