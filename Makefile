@@ -32,7 +32,7 @@ format: $(VENV)/installed-dev ## let ruff format the source and sort its imports
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/made ## how long `nvdiag check` takes, beside its floor and nvidia-smi
+bench: pyz ## how long nvdiag takes, beside its floor and nvidia-smi; beside PyTorch, too: BENCH_ARGS=--torch
 	@test -x $(VENV)/bench/bin/python || $(PYTHON) -m venv $(VENV)/bench
 	@rm -rf build && $(VENV)/bench/bin/$(PIP) install . && rm -rf build
 	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/bench/bin/python bench/bench.py $(BENCH_ARGS)
