@@ -22,11 +22,14 @@ test: $(VENV)/installed-dev ## run the tests; some of them: make test PYTEST_ARG
 test-long: $(VENV)/installed-dev ## run the sweeps whole that `make test` does in part
 	$(BIN)/python -m pytest -n 2 -m long $(PYTEST_ARGS)
 
-lint: $(VENV)/installed-dev ## what CI asks of the source: ruff, mypy, import-linter
+lint: $(VENV)/installed-dev ## what CI asks of the source: ruff, mypy, import-linter, and linters of the integrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/zizmor --quiet --offline action.yml .github
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 format: $(VENV)/installed-dev ## let ruff format the source and sort its imports
 	$(BIN)/ruff check --select I --fix .
