@@ -40,8 +40,9 @@ bench: pyz ## how long nvdiag takes, beside its floor and nvidia-smi; beside PyT
 	@rm -rf build && $(VENV)/bench/bin/$(PIP) install . && rm -rf build
 	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/bench/bin/python bench/bench.py $(BENCH_ARGS)
 
-docs: $(VENV)/installed ## write the pages of findings and errors to docs/findings and docs/errors
+docs: $(VENV)/installed ## draw docs/demo.svg, and write the pages of findings and errors to docs/findings and docs/errors
 	@mkdir -p docs/findings docs/errors
+	@$(BIN)/python -m tests.scenarios.picture
 	@for page in checks/pages/*.md; do \
 	    id=$$(basename "$$page" .md); \
 	    $(BIN)/nvdiag explain --format markdown "$$id" > "docs/findings/$$id.md" || exit 1; \

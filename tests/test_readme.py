@@ -8,9 +8,10 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from nvdiag.cli.app import app
-from tests.scenarios import shipped
+from tests.scenarios import picture, shipped
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_shows_the_real_output_of_the_demo() -> None:
@@ -20,6 +21,31 @@ def test_the_readme_shows_the_real_output_of_the_demo() -> None:
 
 def test_the_demo_machine_is_what_its_scenario_makes() -> None:
     assert shipped.DEMO.read_text(encoding="utf-8") == shipped.demo_text(), "python -m tests.scenarios.shipped"
+
+
+def test_the_picture_of_the_demo_is_drawn_from_what_it_prints() -> None:
+    assert 'src="docs/demo.svg"' in README
+    drawn = picture.PICTURE.read_text(encoding="utf-8")
+    assert picture.words(drawn) == picture.words(picture.picture()), "make docs"
+    assert picture.picture() == picture.picture()
+
+
+def test_the_picture_loads_nothing() -> None:
+    drawn = picture.picture()
+    assert set(re.findall(r"https?://[^\s\"')]+", drawn)) <= {"http://www.w3.org/2000/svg", "https://www.textualize.io"}
+    assert "url(#" in drawn
+    assert not re.search(r"url\((?!#)|@import|<script|<image|<foreignObject|href=", drawn)
+
+
+def test_the_first_screen_of_the_readme_says_what_to_install_and_what_to_put_into_ci() -> None:
+    head = re.sub(r"<details>.*?</details>", "", README, flags=re.S).splitlines()[:45]
+    assert any(line.startswith("pip install nvdiag") for line in head)
+    assert any("nvdiag check --format github" in line for line in head)
+
+
+def test_the_links_of_the_readme_lead_to_files() -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+        assert (ROOT / link).exists(), link
 
 
 def test_every_command_of_the_readme_exists() -> None:

@@ -193,7 +193,8 @@ def _evidence(one: Evidence, indent: str, look: Look) -> Iterator[Text]:
         yield text
         return
     for number, line in enumerate(_wrapped(f"{source}:", arrow, look)):
-        text = Text(line, style="dim")
+        text = Text(line)
+        text.stylize("dim", len(arrow))
         if number == 0:
             text.stylize("blue", 0, len(arrow))
         yield text

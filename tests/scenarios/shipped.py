@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from nvdiag.cli.app import app
 from nvdiag.host.redact import as_text, redacted
-from tests.scenarios import ci_page, machines
+from tests.scenarios import ci_page, machines, picture
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 DEMO = Path(__file__).resolve().parents[2] / "nvdiag" / "demo" / "machine.json"
@@ -74,5 +74,6 @@ def readme_with_demo(readme: str) -> str:
 
 if __name__ == "__main__":
     DEMO.write_text(demo_text(), encoding="utf-8")
+    picture.PICTURE.write_text(picture.picture(), encoding="utf-8")
     README.write_text(readme_with_demo(README.read_text(encoding="utf-8")), encoding="utf-8")
     ci_page.PAGE.write_text(ci_page.with_outputs(ci_page.PAGE.read_text(encoding="utf-8")), encoding="utf-8")
