@@ -53,7 +53,7 @@ def one_cudnn_wheel_is_there(packages: PythonPackages, torch: TorchBuild | Unkno
             ),
             *_wheel_ways.wheel("cudnn", "", torch, packages),
         ),
-        layers=(Layer.TOOLKITS,),
+        layers=(Layer.FRAMEWORKS,),
     )
 
 
@@ -96,6 +96,6 @@ def pytorchs_cudnn_is_no_older_than_its_own(packages: PythonPackages, torch: Tor
                         commands=("python3 -m venv env && env/bin/python -m pip install PACKAGE",),
                     ),
                 ),
-                layers=(Layer.TOOLKITS,),
+                layers=(Layer.FRAMEWORKS,),
             )
             return

@@ -54,7 +54,7 @@ def _without_code(code: DeviceCode, gpu: GpuCapability, remedies: tuple[Remedy, 
             Evidence(source=gpu.source, excerpt=", ".join(gpu.capabilities)),
         ),
         remedies=remedies,
-        layers=(Layer.GPU,),
+        layers=(Layer.GPU, Layer.FRAMEWORKS),
     )
 
 

@@ -71,7 +71,7 @@ def the_driver_supports_the_frameworks_cuda(
             _cuda_ways.newer_driver(max(newer.values()), limits),
         ),
         explains=frozenset({"no-cuda-device"}),
-        layers=(Layer.CUDA_DRIVER,),
+        layers=(Layer.CUDA_DRIVER, Layer.FRAMEWORKS),
     )
 
 
@@ -168,6 +168,7 @@ def _without_cuda(
         explains=frozenset({"no-cuda-device", "toolkit-framework-mismatch"})
         if severity is Severity.ERROR
         else frozenset(),
+        layers=(Layer.FRAMEWORKS,),
     )
 
 
@@ -218,6 +219,7 @@ def _mismatch(frameworks: Frameworks, other: Framework, title: str, detail: str)
                 " that PyTorch itself came from, where it has the package",
             ),
         ),
+        layers=(Layer.FRAMEWORKS,),
     )
 
 
@@ -245,4 +247,5 @@ def one_cupy_is_installed(frameworks: Frameworks) -> Iterator[Finding]:
                 prediction="cupy-cuda12x suits every driver from 525 on, cupy-cuda13x those from 580 on",
             ),
         ),
+        layers=(Layer.FRAMEWORKS,),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from nvdiag.checks.cuda_libraries import find_or_install
 from nvdiag.engine import check
@@ -66,7 +67,7 @@ def _missing(
         if environment is not None and not libraries.named and libraries.program.startswith("torch ")
         else find_or_install(names),
         explains=frozenset({"no-cuda-device"}),
-        layers=(Layer.TOOLKITS,),
+        layers=(Layer.FRAMEWORKS,),
     )
 
 
@@ -85,25 +86,56 @@ def _anew(some: Sequence[CudaLibrary], environment: PythonEnvironment) -> Remedy
 
 
 @check("cuda-library-missing", "cuda-library-shadowed", "cudnn-mismatch", "nccl-mismatch", area="libraries")
-def cudas_libraries_load(libraries: CudaLibraries, loaded: LoadedLibraries) -> Iterator[Finding]:
+def cudas_libraries_load(
+    libraries: CudaLibraries, loaded: LoadedLibraries, frameworks: Frameworks | Unknown
+) -> Iterator[Finding]:
     """Each CUDA library that the program gets can be loaded."""
-    for soname, one in loaded.loaded.items():
-        if one.error is None:
-            continue
-        apart = "undefined symbol" in one.error or "version `" in one.error
-        yield Finding(
-            id=_IDS.get(stem(soname), "cuda-library-shadowed" if apart else "cuda-library-missing"),
-            subject="" if stem(soname) in _IDS else soname,
-            severity=Severity.ERROR,
-            confidence=Confidence.CERTAIN,
-            kind=FindingClass.ENVIRONMENT,
-            title=f"{soname}, which {libraries.program} gets, does not load",
-            detail="Two copies that do not belong together meet." if apart else "It needs what the loader cannot give.",
-            evidence=(Evidence(source=f"dlopen {soname}", excerpt=one.error[:300]),),
-            remedies=find_or_install([soname]),
-            explains=frozenset({"no-cuda-device"}),
-            layers=(Layer.TOOLKITS,),
-        )
+    errors = {soname: one.error for soname, one in loaded.loaded.items() if one.error is not None}
+    causes: dict[str, list[str]] = {}
+    for soname, error in errors.items():
+        causes.setdefault(_lacking(error, libraries) or soname, []).append(soname)
+    environment = frameworks.environment if isinstance(frameworks, Frameworks) else None
+    for cause, names in causes.items():
+        yield _not_loaded(cause, {name: errors[name] for name in names}, libraries, environment)
+
+
+def _lacking(error: str, libraries: CudaLibraries) -> str | None:
+    """The CUDA library that lacks what another one asks of it: a symbol's version is named like the library.
+
+    glibc's words are `undefined symbol: __nvJitLinkCreate_12_8, version libnvJitLink.so.12`.
+    """
+    found = re.search(r"undefined symbol: [^\s,]{1,200}, version (\S{1,100})", error)
+    return found[1] if found and found[1] in libraries.libraries else None
+
+
+def _not_loaded(
+    cause: str, errors: Mapping[str, str], libraries: CudaLibraries, environment: PythonEnvironment | None
+) -> Finding:
+    apart = any("undefined symbol" in error or "version `" in error for error in errors.values())
+    kind = stem(cause)
+    one = libraries.libraries[cause]
+    verb = "does" if len(errors) == 1 else "do"
+    version = f" {one.taken.version}" if one.taken and one.taken.version else ""
+    title = f"{listed(list(errors))}, which {libraries.program} gets, {verb} not load"
+    remedies = find_or_install([cause])
+    if apart:
+        known = one.taken is not None and one.wanted is not None
+        remedies = (_right_one(one, environment),) if environment is not None and known else remedies[:1]
+    return Finding(
+        id=_IDS.get(kind, "cuda-library-shadowed" if apart else "cuda-library-missing"),
+        subject="" if kind in _IDS else cause,
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        kind=FindingClass.ENVIRONMENT,
+        title=title if cause in errors else f"{title} with the {cause}{version} that is taken",
+        detail=f"Two copies that do not belong together meet. {_WHAT_FOLLOWS.get(kind, '')}".strip()
+        if apart
+        else "It needs what the loader cannot give.",
+        evidence=tuple(Evidence(source=f"dlopen {soname}", excerpt=error[:300]) for soname, error in errors.items()),
+        remedies=remedies,
+        explains=frozenset({"no-cuda-device"}),
+        layers=(Layer.FRAMEWORKS,),
+    )
 
 
 @check("cuda-library-shadowed", "cudnn-mismatch", "nccl-mismatch", area="libraries")
@@ -137,7 +169,6 @@ _WHAT_FOLLOWS = {
 def _older(one: CudaLibrary, libraries: CudaLibraries, environment: PythonEnvironment) -> Finding:
     assert one.taken is not None
     kind = stem(one.soname)
-    at_home = any(one.taken.path.startswith(f"{folder}/") for folder in environment.folders)
     return Finding(
         id=_IDS.get(kind, "cuda-library-shadowed"),
         subject="" if kind in _IDS else one.soname,
@@ -155,10 +186,17 @@ def _older(one: CudaLibrary, libraries: CudaLibraries, environment: PythonEnviro
             Evidence(source=f"{environment.infos['torch']}/METADATA", excerpt=f"{one.wheel}=={one.wanted}"),
             *(Evidence(source="passed over", excerpt=f"{other.path}: {other.version}") for other in one.others[:3]),
         ),
-        remedies=(_anew([one], environment),) if at_home else (_without_variable(one, environment),),
+        remedies=(_right_one(one, environment),),
         explains=frozenset({"no-cuda-device"}),
-        layers=(Layer.TOOLKITS,),
+        layers=(Layer.FRAMEWORKS,),
     )
+
+
+def _right_one(one: CudaLibrary, environment: PythonEnvironment) -> Remedy:
+    """The version that PyTorch was built with: put back where it is the environment's own, else no longer hidden."""
+    assert one.taken is not None
+    at_home = any(one.taken.path.startswith(f"{folder}/") for folder in environment.folders)
+    return _anew([one], environment) if at_home else _without_variable(one, environment)
 
 
 def _without_variable(one: CudaLibrary, environment: PythonEnvironment) -> Remedy:
@@ -209,5 +247,5 @@ def cudnns_parts_are_of_one_folder(libraries: CudaLibraries, frameworks: Framewo
             Evidence(source=f"{first.soname} through {first.rule}", excerpt=taken.path),
         ),
         remedies=(_without_variable(first, frameworks.environment),),
-        layers=(Layer.TOOLKITS,),
+        layers=(Layer.FRAMEWORKS,),
     )

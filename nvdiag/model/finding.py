@@ -52,6 +52,7 @@ class Layer(Enum):
     LIBCUDA = "libcuda"
     CUDA_DRIVER = "CUDA driver version"
     TOOLKITS = "toolkits"
+    FRAMEWORKS = "frameworks"
     REQUIRED = "required"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from nvdiag.facts.answers import DriverCuda, NvmlAnswer, NvmlDevice
+from nvdiag.facts.frameworks import Framework, Frameworks
 from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryChoice
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver
@@ -47,6 +48,7 @@ def rows(diagnosis: Diagnosis) -> list[Row]:
         *_libraries(fact(facts, DriverLibraries)),
         _cuda(fact(facts, DriverCuda)),
         *_toolkits(fact(facts, Toolkits)),
+        *_frameworks(fact(facts, Frameworks)),
         *_required(fact(facts, RequirementResults)),
     ]
     return [_marked(row, diagnosis) for row in shown]
@@ -176,6 +178,22 @@ def _toolkits(toolkits: Toolkits | Unknown) -> Iterator[Row]:
         yield Row(layer=Layer.TOOLKITS, value=f"{version}{chosen}", source=toolkit.root)
     if not toolkits.found:
         yield Row(layer=Layer.TOOLKITS, value="none found (none is needed to run CUDA programs)", mark="skipped")
+
+
+def _frameworks(frameworks: Frameworks | Unknown) -> Iterator[Row]:
+    """The frameworks of the environment that this run is about, as far as they tell for which CUDA they are built."""
+    if isinstance(frameworks, Unknown):
+        return
+    told = [f"{one.name} {one.version} {built}" for one in frameworks.found.values() if (built := _built(one))]
+    if told:
+        yield Row(layer=Layer.FRAMEWORKS, value=", ".join(sorted(told)), source=frameworks.environment.prefix)
+
+
+def _built(framework: Framework) -> str:
+    if framework.cpu_only:
+        return "for the CPU alone"
+    versions = [framework.cuda] if framework.cuda else framework.builds
+    return f"for CUDA {listed([one.text for one in versions])}" if versions else ""
 
 
 def _required(required: RequirementResults | Unknown) -> Iterator[Row]:

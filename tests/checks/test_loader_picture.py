@@ -314,6 +314,20 @@ def test_with_deep_a_library_that_does_not_load_is_told_with_the_loaders_words(
     assert (found.id, found.confidence, found.evidence[0].excerpt) == (identifier, Confidence.CERTAIN, error)
 
 
+def test_with_deep_what_two_libraries_miss_in_a_third_is_one_finding_about_that_one() -> None:
+    failing = ("cusparse/lib/libcusparse.so.12", "cublas/lib/libcublas.so.12")
+    loaded = deep({name: {"error": UNDEFINED} for name in failing}).probes
+    old = with_torch(wheels={"nvjitlink": "12.1.105"})
+    found = first(old.but(env={"NVDIAG_DEEP": "1"}, probes=dict(loaded)))
+    assert (found.key, found.confidence) == ("cuda-library-shadowed:libnvJitLink.so.12", Confidence.CERTAIN)
+    assert found.title == (
+        "libcublas.so.12 and libcusparse.so.12, which torch 2.8.0+cu128 gets, do not load with the libnvJitLink.so.12"
+        " 12.1.105 that is taken"
+    )
+    assert [one.commands[0].rpartition(" ")[2] for one in found.remedies] == ["nvidia-nvjitlink-cu12==12.8.93"]
+    assert ids(old.but(env={"NVDIAG_DEEP": "1"}, probes=dict(loaded))) == ["cuda-library-shadowed"]
+
+
 def test_a_library_that_crashes_leaves_the_question_open() -> None:
     machine = deep({}, error="crashed", stage="ask /x/libcudnn.so.9", signal="SIGABRT")
     outcome = next(one for one in diagnosed(machine).checks if one.name == "cudas_libraries_load")
