@@ -136,8 +136,18 @@ def the_driver_answers_for_every_gpu(
         return
     yield from _without_driver(gpus, nvml)
     if nvml.count < len(gpus.by_nvidia):
+        yield from _not_shown(gpus, nvml)
+
+
+def _not_shown(gpus: PciGpus, nvml: NvmlAnswer) -> Iterator[Finding]:
+    """GPUs that the module holds and NVML leaves out: each by its address, where NVML tells those of the others."""
+    shown = {device.address for device in nvml.devices}
+    missing = [gpu.address for gpu in gpus.by_nvidia if gpu.address not in shown]
+    known = None not in shown and len(missing) == len(gpus.by_nvidia) - (nvml.count or 0)
+    for address in missing if known else [""]:
+        which = f" without the one at {address}" if address else ""
         yield _finding(
-            f"the nvidia module holds {len(gpus.by_nvidia)} GPUs on the bus, and NVML shows {nvml.count}",
+            f"the nvidia module holds {len(gpus.by_nvidia)} GPUs on the bus, and NVML shows {nvml.count}{which}",
             (
                 Evidence(source="nvmlDeviceGetCount", excerpt=str(nvml.count)),
                 *(
@@ -146,6 +156,7 @@ def the_driver_answers_for_every_gpu(
                 ),
             ),
             Confidence.LIKELY,
+            subject=address,
         )
 
 

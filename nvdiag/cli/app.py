@@ -106,6 +106,18 @@ def _look_with(source: str | None, python: str | None, program: str | None, pid:
 @click.option("--select", multiple=True, metavar="ID|AREA,…", help="Only these finding ids or areas.")
 @click.option("--ignore", multiple=True, metavar="ID|AREA,…", help="All but these finding ids or areas.")
 @click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="CLASS,…",
+    help="Only findings of these classes: configuration, hardware, application, environment or tool.",
+)
+@click.option(
+    "--gpus",
+    metavar="LIST",
+    help="Only findings on these GPUs or on the whole machine: numbers, UUIDs or PCI addresses; all.",
+)
+@click.option(
     "--fail-on",
     type=click.Choice(["error", "warning"]),
     help="The least severe finding that makes the exit code 1. Default: error.",
@@ -144,6 +156,8 @@ def check(
     pid: int | None = None,
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
+    classes: tuple[str, ...] = (),
+    gpus: str | None = None,
     fail_on: str | None = None,
     require: tuple[str, ...] = (),
     strict: bool = False,
@@ -162,6 +176,7 @@ def check(
     if no_config and (config is not None or profile is not None):
         raise click.UsageError("--no-config leaves nothing for --config and --profile to name")
     settings = configuration.Settings() if no_config else configuration.settings_of(config, profile)
+    scope = running.scope_of(classes, gpus)
     requirements = running.required([*settings.require, *require])
     facts = running.facts_of(source, deadline or settings.deadline)
     if requirements is not None:
@@ -171,7 +186,7 @@ def check(
     )
     if settings.file:
         running.warn(f"with the settings of {settings.file}" + (f", profile {profile}" if profile else ""))
-    diagnosis = running.diagnosed(facts, choice)
+    diagnosis = running.diagnosed(facts, choice, scope)
     severity = Severity(fail_on or settings.fail_on or "error")
     wanted = delivering.Wanted(form=form, fail_on=severity, strict=strict or settings.strict, verbose=verbose)
     delivering.deliver_all(diagnosis, choice, wanted, output, further)

@@ -15,10 +15,12 @@ from nvdiag.facts.probing import Probes
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import Diagnosis
+from nvdiag.model.finding import FindingClass
 from nvdiag.model.unknown import Unknown
 
 if TYPE_CHECKING:
     from nvdiag.facts.requirements import Requirements
+    from nvdiag.scope import Scope
 
 _NEVER_HIDDEN = frozenset({"check-failed"})
 """What --select leaves in: a chosen check that failed did not judge, and silence would read as health."""
@@ -104,6 +106,26 @@ def required(expressions: Sequence[str]) -> Requirements | None:
         fail(f"--require: {wrong}" + (f"; did you mean {wrong.near}?" if wrong.near else ""))
 
 
+def scope_of(classes: Sequence[str], gpus: str | None) -> Scope | None:
+    """What --class and --gpus leave; None where neither is given. Exit 2 for what is no class and no GPU."""
+    if not classes and gpus is None:
+        return None
+    from nvdiag.scope import Scope, parse_gpus
+
+    known = {one.value: one for one in FindingClass}
+    names = [name for text in classes for part in text.split(",") if (name := part.strip())]
+    for name in names:
+        if name not in known:
+            unknown_name(name, [*known], "class of findings named", f"the classes are {', '.join(known)}")
+    if classes and not names:
+        fail(f"--class names no class; the classes are {', '.join(known)}")
+    try:
+        named = None if gpus is None else parse_gpus(gpus)
+    except ValueError as why:
+        fail(f"--gpus: {why}")
+    return Scope(classes=frozenset(known[name] for name in names) if names else None, gpus=named)
+
+
 def facts_of(source: str | None, deadline: float | None) -> Facts:
     """The facts of this machine (`source` None) or of a recorded one, with what waits for a child under way."""
     return early.live_facts(deadline) if source is None else begun(recorded_host(source))
@@ -152,8 +174,8 @@ def begun(machine: Host) -> Facts:
     return facts
 
 
-def diagnosed(facts: Facts, choice: Choice) -> Diagnosis:
-    """Run the chosen checks; findings of ids that were not chosen are left out."""
+def diagnosed(facts: Facts, choice: Choice, scope: Scope | None = None) -> Diagnosis:
+    """Run the chosen checks; findings of ids that were not chosen are left out, and those beyond the scope."""
     from nvdiag.report.shown import SHOWN
 
     machine: Host = facts[Host]
@@ -166,6 +188,10 @@ def diagnosed(facts: Facts, choice: Choice) -> Diagnosis:
     from nvdiag.required import with_health
 
     result = with_health(result)
+    if scope is not None:
+        from nvdiag.scope import within
+
+        result = within(result, facts, scope)
     kept = tuple(ranked for ranked in result.findings if ranked.finding.id not in choice.hidden)
     keys = {ranked.finding.key for ranked in kept}
     return replace(

@@ -72,7 +72,7 @@ class Diagnosis:
     """Everything that one run found out. `facts` maps a fact's class to its value or to why it is unknown.
 
     `parts` is empty unless the input shows several machines or moments: then `facts` are those of the part that the
-    first finding is about.
+    first finding is about. `left_out` are the keys of findings that are not among those that count in this run.
     """
 
     source: Source
@@ -81,6 +81,7 @@ class Diagnosis:
     facts: Mapping[type[object], object]
     seconds: float
     parts: tuple[Part, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def exit_code(self, fail_on: Severity = Severity.ERROR, strict: bool = False) -> int:
         """0, 1 or 3 as documented in the README: 1 is a sure problem, 3 is 'could not tell'."""

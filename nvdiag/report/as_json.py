@@ -51,6 +51,7 @@ def document(diagnosis: Diagnosis, areas: Mapping[str, str], fail_on: Severity, 
         "exit_code": diagnosis.exit_code(fail_on, strict),
         "seconds": round(diagnosis.seconds, 3),
         "findings": [_finding(ranked, areas) for ranked in diagnosis.findings],
+        "left_out": list(diagnosis.left_out),
         "checks": [
             {
                 "name": one.name,

@@ -41,7 +41,8 @@ def _annotations(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> Itera
         whys = [one.reason for one in diagnosis.checks if one.status in (Status.UNKNOWN, Status.FAILED)]
         yield _command("warning", f"nvdiag cannot tell whether this machine is well: {told}", whys[:10])
     elif verdict is Verdict.HEALTHY and not by_level:
-        yield _command("notice", "nvdiag: this machine is well", [told])
+        well = "nothing is wrong that counts here" if diagnosis.left_out else "this machine is well"
+        yield _command("notice", f"nvdiag: {well}", [told])
 
 
 def _level(finding: Finding, fail_on: Severity) -> str:

@@ -60,18 +60,23 @@ def npd_code(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> int:
 
 
 def npd(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> str:
-    """A message of at most 80 bytes that begins with what stands first; then a line for each further finding."""
-    findings = [ranked.finding for ranked in diagnosis.findings]
-    if findings:
-        lines = [_short(f"{findings[0].key}: {findings[0].title}")]
-        lines += [printable(f"{one.key} ({one.kind.value}): {one.title}") for one in findings[1:]]
+    """One line of at most 80 bytes: what stands first, and how many more there are.
+
+    node-problem-detector makes all of a plug-in's output, cut to that length, a condition's message, which stands in a
+    table (its pkg/custompluginmonitor/plugin/plugin.go), so there is no second line.
+    """
+    causes = [ranked.finding for ranked in diagnosis.findings if ranked.caused_by is None]
+    if causes:
+        more = f" (+{len(causes) - 1} more)" if len(causes) > 1 else ""
+        line = _short(f"{causes[0].key}: {causes[0].title}", NPD_BYTES - len(more)) + more
     else:
-        lines = [_short(f"{diagnosis.verdict(fail_on, strict).value}: {sentences.judged(diagnosis)}")]
-    return obeyed_by_nobody("\n".join(lines) + "\n")
+        line = _short(f"{diagnosis.verdict(fail_on, strict).value}: {sentences.judged(diagnosis)}", NPD_BYTES)
+    return obeyed_by_nobody(f"{line}\n")
 
 
-def _short(text: str) -> str:
+def _short(text: str, most: int) -> str:
+    """At most so many bytes of UTF-8."""
     shown = printable(text)
-    while len(shown.encode("utf-8", "replace")) > NPD_BYTES:
+    while len(shown.encode("utf-8", "replace")) > most:
         shown = shown[:-1]
     return shown

@@ -21,10 +21,16 @@ def counted(diagnosis: Diagnosis) -> str:
 
 
 def judged(diagnosis: Diagnosis) -> str:
-    """How many checks passed, and how many could not judge."""
+    """How many checks passed, how many could not judge, and what was found and does not count."""
     passed = sum(1 for one in diagnosis.checks if one.status is Status.PASSED)
     unknown = sum(1 for one in diagnosis.checks if one.status in (Status.UNKNOWN, Status.FAILED))
-    return f"{passed} checks passed" + (f", {unknown} could not be judged" if unknown else "")
+    told = [f"{passed} checks passed"]
+    if unknown:
+        told.append(f"{unknown} could not be judged")
+    if left_out := [printable(key) for key in diagnosis.left_out]:
+        more = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
+        told.append(f"left out: {', '.join(left_out[:4])}{more}")
+    return ", ".join(told)
 
 
 def fails(finding: Finding, fail_on: Severity) -> bool:

@@ -355,10 +355,12 @@ def test_the_command_itself_ends_with_the_code_of_its_form(form: str, code: int)
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "é" * 100, "x" * 100])
-def test_node_problem_detector_gets_eighty_bytes_first(text: str) -> None:
-    first = shown(saying(text, count=3), "npd").split("\n")[0]
-    assert first.startswith("driver-library-mismatch: 0 ")
-    assert len(first.encode()) <= 80
+def test_node_problem_detector_gets_one_line_of_eighty_bytes(text: str) -> None:
+    told = shown(saying(text, count=3), "npd")
+    assert told.startswith("driver-library-mismatch: 0 ")
+    assert told.endswith(" (+2 more)\n")
+    assert told.count("\n") == 1
+    assert len(told.encode()) <= 81
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs import cgroups, rig
+from tests.rigs import cgroups, rig, slurm
 
 
 def _need(why_not: str | None) -> None:
@@ -73,6 +73,20 @@ def dpkg() -> None:
     missing = [name for name in ("dpkg", "dpkg-deb", "apt-get") if not shutil.which(name)]
     why = f"{', '.join(missing)} missing" if missing else "dpkg wants root" if os.geteuid() else None
     _need(why)
+
+
+@pytest.fixture
+def slurm_programs(namespace: None) -> None:
+    """Slurm's own daemons and commands."""
+    _need(slurm.why_not())
+
+
+@pytest.fixture
+def systemd() -> None:
+    """systemd's own reader of units."""
+    import shutil
+
+    _need(None if shutil.which("systemd-analyze") else "systemd-analyze is missing: apt install systemd")
 
 
 @pytest.fixture

@@ -6,7 +6,10 @@ In the page, `<!-- output: NAME -->` stands above the block that `OUTPUTS[NAME]`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -30,4 +33,47 @@ def _nagios() -> str:
     return f"$ nvdiag check --format nagios; echo $?\n{output}{shown.exit_code}\n"
 
 
-OUTPUTS: Mapping[str, Callable[[], str]] = {"nagios": _nagios}
+_LONGEST = 160
+"""Characters of a line that are shown: an annotation is one line, however long."""
+
+
+def _runner_hook() -> str:
+    told, code = _script("github-runner/job-started.sh", "bash", "-e")
+    head, _, rest = told.partition("::group::")
+    rest = rest.partition("::endgroup::")[2]
+    lines = [*head.splitlines(), "::group::nvdiag's report", "…", "::endgroup::", *rest.split("\n")[1:-1], str(code)]
+    shown = [line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…" for line in lines]
+    return "\n".join(["$ bash -e /opt/nvdiag/job-started.sh; echo $?", *shown, ""])
+
+
+def _npd() -> str:
+    told = [(kind, *_script("npd/check-nvdiag.sh", "env", arguments=[kind])) for kind in ("configuration", "hardware")]
+    return "".join(f"$ /opt/nvdiag/check-nvdiag.sh {kind}; echo $?\n{said}{code}\n" for kind, said, code in told)
+
+
+def _prometheus() -> str:
+    shown = CliRunner().invoke(app, ["check", "--from", str(DEMO), "--format", "prometheus"]).stdout
+    lines = [line for line in shown.splitlines() if not line.startswith("#")]
+    output = re.sub(r"(?m)^(nvdiag_run_duration_seconds) .*", r"\1 0.24", "\n".join(lines))
+    return f"$ grep -v '^#' /var/lib/prometheus/node-exporter/nvdiag.prom\n{output}\n"
+
+
+def _script(name: str, *runner: str, arguments: Sequence[str] = ()) -> tuple[str, int]:
+    """What a script of packaging/ prints, and its exit code, where nvdiag looks at the demo machine."""
+    from tests.packaging.installed import installed
+
+    with tempfile.TemporaryDirectory() as folder:
+        nvdiag = ["bash", "-c", f'exec {sys.executable} -I -m nvdiag "$@" --from {DEMO}', "nvdiag"]
+        script = installed(name, Path(folder), nvdiag)
+        told = subprocess.run(
+            [*runner, script, *arguments], stdout=subprocess.PIPE, text=True, env={}, cwd=folder, check=False
+        )
+    return told.stdout, told.returncode
+
+
+OUTPUTS: Mapping[str, Callable[[], str]] = {
+    "nagios": _nagios,
+    "npd": _npd,
+    "prometheus": _prometheus,
+    "runner-hook": _runner_hook,
+}

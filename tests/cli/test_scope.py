@@ -1,0 +1,105 @@
+"""--class and --gpus: a job is judged by what is its own trouble."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nvdiag.scope import parse_gpus
+from tests.cli.calling import call, one_line, written
+from tests.scenarios import machines
+from tests.scenarios.tree import Tree
+
+GPUS = ("0000:01:00.0", "0000:41:00.0")
+WELL = "570.172.08"
+
+
+def lost(number: int) -> Tree:
+    """One of two GPUs has fallen off the bus, and NVML counts without it, as 470 and 535 do."""
+    nvml = machines.nvml_healthy(WELL, tuple(gpu for gpu in GPUS if gpu != GPUS[number]))
+    config = {f"/sys/bus/pci/devices/{GPUS[number]}/config": "\N{REPLACEMENT CHARACTER}" * 64}
+    return machines.ubuntu_dkms(WELL, gpus=GPUS).but(files=config, probes={"nvml": nvml})
+
+
+def unreachable() -> Tree:
+    """NVML lists both GPUs and cannot reach the second, as 550 does: its number is all that is told."""
+    nvml = machines.nvml_healthy(WELL, GPUS)
+    return machines.ubuntu_dkms(WELL, gpus=GPUS).but(
+        probes={"nvml": {**nvml, "devices": [nvml["devices"][0], {"index": 1, "handle": 15}]}}
+    )
+
+
+def judged(tree: Tree, folder: Path, *arguments: str) -> tuple[int, str]:
+    """Exit code and what is said."""
+    result = call("check", "--from", written(folder, tree), "--format", "npd", *arguments)
+    return result.exit_code, result.output
+
+
+UNKNOWN = 2  # the code that node-problem-detector has for it
+MISMATCH = machines.ubuntu_dkms("570.169", WELL, WELL)
+
+
+@pytest.mark.parametrize(
+    ("tree", "arguments", "code"),
+    [
+        (MISMATCH, (), 1),
+        (MISMATCH, ("--class", "configuration,hardware"), 1),
+        (MISMATCH, ("--class", "hardware"), 0),
+        (MISMATCH, ("--class", "application", "--class", "environment"), 0),
+        (MISMATCH, ("--gpus", "0"), 1),
+        (MISMATCH, ("--gpus", "7"), 1),  # the whole machine's trouble is every job's
+        (lost(1), ("--class", "configuration,hardware"), 1),
+        (lost(1), ("--gpus", "all"), 1),
+        (lost(1), ("--gpus", "1"), 1),
+        (lost(1), ("--gpus", "0,1"), 1),
+        (lost(1), ("--gpus", "0"), 0),
+        (lost(0), ("--gpus", "0"), 1),  # NVML has a GPU 0 that is well: it is the job's GPU 1
+        (lost(0), ("--gpus", "1"), 0),
+        (lost(1), ("--gpus", "00000000:41:00.0"), 1),
+        (lost(1), ("--gpus", GPUS[0]), 0),
+        (lost(1), ("--gpus", "0000:c1:00.0"), 0),
+        (lost(1), ("--gpus", "0,7"), UNKNOWN),  # nothing tells which GPU 7 is
+        (lost(1), ("--gpus", "GPU-00000000"), 0),
+        (lost(1), ("--gpus", "GPU-00000001"), UNKNOWN),  # NVML does not list it any more
+        (unreachable(), ("--gpus", "0"), 0),
+        (unreachable(), ("--gpus", "1"), 1),
+        (unreachable(), ("--gpus", "GPU-00000000"), 0),
+    ],
+)
+def test_a_job_fails_by_its_own_trouble_alone(
+    tree: Tree, arguments: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    assert judged(tree, tmp_path, *arguments)[0] == code
+
+
+def test_what_is_left_out_is_named_with_what_follows_from_it(tmp_path: Path) -> None:
+    file, keys = written(tmp_path, lost(1)), [f"gpu-fallen-off-bus:{GPUS[1]}", f"gpu-init-failed:{GPUS[1]}"]
+    report = json.loads(call("check", "--from", file, "--gpus", "0", "--format", "json").stdout)
+    assert (report["findings"], report["left_out"], report["exit_code"]) == ([], keys, 0)
+    for form in ("terminal", "github", "markdown", "html", "nagios"):
+        told = call("check", "--from", file, "--gpus", "0", "--format", form).stdout
+        assert f"left out: {', '.join(keys)}" in " ".join(told.replace("\\", "").split())
+    assert "this machine is well" not in call("check", "--from", file, "--gpus", "0", "--format", "github").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--class", "hardwear"), "did you mean hardware?"),
+        (("--class", ","), "names no class"),
+        (("--gpus", "NoDevFiles"), "NoDevFiles names no GPU"),
+        (("--gpus", ""), "nothing names no GPU"),
+        (("--gpus", "0,,1"), "nothing names no GPU"),
+    ],
+)
+def test_what_is_no_class_and_no_gpu_is_wrong_usage(arguments: tuple[str, ...], words: str) -> None:
+    result = call("check", *arguments)
+    assert (result.exit_code, words in one_line(result.stderr)) == (2, True)
+
+
+@pytest.mark.parametrize("words", ["0", "0, 3", "GPU-8a56a4bc", "MIG-1-2", "MIG-GPU-8a56a4bc/7/0", "0000:3B:00.0"])
+def test_what_schedulers_write_names_gpus(words: str) -> None:
+    assert parse_gpus(words) == tuple(word.strip() for word in words.split(","))
+    assert parse_gpus("all") is None
