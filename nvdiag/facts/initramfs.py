@@ -1,7 +1,7 @@
 """The copy of the driver inside the initramfs of the kernel that boots next: it is loaded before the one on disk.
 
 Reading one takes up to seconds, so it is done where the parts of the driver disagree, or where a configuration puts the
-driver into it and the initramfs is not newer than the module.
+driver into it and the initramfs is not newer than the module. Elsewhere only its end is looked for.
 """
 
 from __future__ import annotations
@@ -88,16 +88,39 @@ class InitramfsCopy:
         about = reading.stat(host, kernel.initramfs)
         if about is not None and about.size == 0:
             return cls(path=kernel.initramfs, trouble="it is empty")
-        if isinstance(doubt, Unknown):
-            if isinstance(wish, Unknown):
-                raise NotApplicable("nothing says that the driver is in the initramfs, and its parts agree")
-            if following.file is not None and _is_newer(host, kernel.initramfs, following.file.path):
-                raise NotApplicable("the initramfs was made after the module on disk")
+        why_not = _why_not_read(host, kernel.initramfs, following, doubt, wish)
+        if why_not:
+            if trouble := _trouble_at_the_end(host, kernel.initramfs):
+                return cls(path=kernel.initramfs, trouble=trouble)
+            raise NotApplicable(why_not)
         try:
             said = host.contents("initramfs", kernel.initramfs)
         except Absent:
             return cls(path=kernel.initramfs, trouble=_NOT_THERE)
         return _read(kernel.initramfs, said)
+
+
+def _why_not_read(
+    host: Host, path: str, following: NextBootModule, doubt: Disagreement | Unknown, wish: InitramfsWish | Unknown
+) -> str:
+    """The reason for not reading it whole, empty where it is to be read."""
+    if not isinstance(doubt, Unknown):
+        return ""
+    if isinstance(wish, Unknown):
+        return "nothing says that the driver is in the initramfs, and its parts agree"
+    if following.file is not None and _is_newer(host, path, following.file.path):
+        return "the initramfs was made after the module on disk"
+    return ""
+
+
+def _trouble_at_the_end(host: Host, path: str) -> str:
+    """What is certainly wrong with its end; it not being there counts. Whether it can be told is another matter."""
+    try:
+        return str(host.contents("initramfs-end", path).get("trouble") or "")
+    except Absent:
+        return _NOT_THERE
+    except Unknown:
+        return ""
 
 
 def _is_newer(host: Host, path: str, than: str) -> bool:

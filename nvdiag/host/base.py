@@ -243,9 +243,9 @@ class Host(ABC):
     def contents(self, kind: str, path: str) -> dict[str, Json]:
         """What a file says, of which not all is to be told, read by one of the readers of its kind.
 
-        `kernel`, `initramfs`, `certificates` and `fatbin` are large binary files, `settings:FORM` those of container
-        engines. Absent, Refused (also with the reader's reason), NotRecorded. The readers' own modules say what they
-        answer.
+        `kernel`, `initramfs`, `initramfs-end`, `certificates` and `fatbin` are of large binary files, `settings:FORM`
+        of those of container engines. Absent, Refused (also with the reader's reason), NotRecorded. The readers' own
+        modules say what they answer.
         """
         return dict(self._get("contents", f"{kind} {path}"))
 

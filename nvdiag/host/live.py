@@ -23,6 +23,9 @@ Of a longer log the end is read."""
 CONTENTS_SECONDS = 5.0
 """How long a large file may be read, within the run's deadline."""
 
+END_SECONDS = 0.3
+"""How long an initramfs may be asked for its end on a machine where nothing else speaks against it."""
+
 COMMAND_SECONDS = 5.0
 """How long a helper command may take, within the run's deadline."""
 
@@ -176,6 +179,10 @@ class LiveHost(Host):
 
             until = min(self._until, time.monotonic() + CONTENTS_SECONDS)
             return initramfs.read_initramfs(path, until, _program)
+        if kind == "initramfs-end":
+            from nvdiag.host import initramfs_end
+
+            return initramfs_end.read_end(path, min(self._until, time.monotonic() + END_SECONDS))
         if kind in ("fatbin", "fatbin-whole"):
             from nvdiag.host import fatbin
 

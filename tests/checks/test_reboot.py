@@ -79,7 +79,7 @@ WELL = {name: one for name, one in SCENARIOS.items() if one.finding == ""}
 def test_a_machine_that_is_well_pays_nothing_for_it(scenario: Scenario) -> None:
     host = scenario.tree.host()
     assert diagnosed(host).findings == ()
-    dear = ("contents initramfs", "commands dpkg", "commands rpm", "commands df", "folders /proc", "files /proc/4")
+    dear = ("contents initramfs ", "commands dpkg", "commands rpm", "commands df", "folders /proc", "files /proc/4")
     assert not [
         question for question in host.asked if question.startswith(dear) and "folders /proc/driver" not in question
     ]

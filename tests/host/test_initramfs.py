@@ -5,7 +5,9 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import random
 import shutil
+import struct
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvdiag.host import initramfs, kernel_image, unpacking
+from nvdiag.host import initramfs, initramfs_end, kernel_image, unpacking
 from tests.facts.hostile import QUICK
 from tests.host import elves
 from tests.host.archives import cpio, unified
@@ -129,3 +131,75 @@ def test_any_bytes_are_read_or_said_to_be_damaged(tmp_path_factory: Any, data: b
     path = tmp_path_factory.mktemp("any") / "initrd"
     found = read(path, PACK[packing](data) if packing else data)
     assert found.get("error") or found["trouble"] or found["entries"] >= 0
+
+
+def legacy_lz4(data: bytes) -> bytes:
+    """Blocks as `lz4 -l` makes them, of data that are taken for packed."""
+    blocks = [data[start : start + 8000] for start in range(0, len(data), 8000)]
+    return b"\x02\x21\x4c\x18" + b"".join(struct.pack("<I", len(one)) + one for one in blocks)
+
+
+def framed(data: bytes) -> bytes:
+    """Two frames of zstd, and a skippable one between them."""
+    half = len(data) // 2
+    return PACK["zstd"](data[:half]) + b"\x50\x2a\x4d\x18" + struct.pack("<I", 7) + bytes(7) + PACK["zstd"](data[half:])
+
+
+TELLING: dict[str, Callable[[bytes], bytes]] = {
+    "plain": PACK["plain"], "xz": PACK["xz"], "zstd": PACK["zstd"], "zstd, frames": framed, "lz4": legacy_lz4,
+}  # fmt: skip
+
+
+def end_of(path: Path, data: bytes, seconds: float = 60) -> Any:
+    path.write_bytes(data)
+    return initramfs_end.read_end(str(path), time.monotonic() + seconds)
+
+
+@pytest.mark.parametrize("packing", TELLING)
+@pytest.mark.parametrize("padding", [0, 508])
+def test_the_end_is_seen_without_unpacking(tmp_path: Path, packing: str, padding: int) -> None:
+    noise = {"usr/lib/modules/noise": random.Random(0).randbytes(400_000)}
+    data = MICROCODE + TELLING[packing](cpio(contents() | noise))
+    assert end_of(tmp_path / "initrd", data + bytes(padding)) == {"trouble": ""}
+    for cut in range(1, len(data) - len(MICROCODE) - 600, 40_009):
+        assert end_of(tmp_path / "initrd", data[: -600 - cut])["trouble"] == "it ends too soon", cut
+
+
+@pytest.mark.parametrize("packing", ["gzip", "bzip2", "lzma"])
+def test_a_form_that_tells_no_lengths_gives_no_judgement(tmp_path: Path, packing: str) -> None:
+    data = MICROCODE + PACK[packing](cpio(contents()))
+    assert end_of(tmp_path / "initrd", data[:-600]) == {"error": f"{packing} tells no lengths here"}
+
+
+@pytest.mark.parametrize("packing", ["xz", "zstd", "lz4"])
+def test_what_was_appended_is_no_cut(tmp_path: Path, packing: str) -> None:
+    data = TELLING[packing](cpio(contents()))
+    assert end_of(tmp_path / "initrd", data + cpio({"etc/x": b"1"})).get("trouble", "") == ""
+    image = unified(KERNEL, "ro", data + bytes(7) + PACK["gzip"](cpio({"etc/x": b"1"})))
+    assert end_of(tmp_path / "image.efi", image).get("trouble", "") == ""
+
+
+def test_no_time_gives_no_judgement(tmp_path: Path) -> None:
+    assert end_of(tmp_path / "initrd", MICROCODE[:4000], seconds=-1) == {"error": "late"}
+
+
+@pytest.mark.parametrize("program", ["zstd -1 -q", "xz -1 --check=crc32", "lz4 -l -1 -q"])
+def test_the_ends_that_the_programs_themselves_write(tmp_path: Path, program: str) -> None:
+    if shutil.which(program.split(maxsplit=1)[0]) is None:
+        pytest.skip(f"there is no {program.split(maxsplit=1)[0]} here")
+    archive = cpio(contents() | {"usr/noise": random.Random(0).randbytes(900_000)})
+    packed = subprocess.run([*program.split(), "-c"], input=archive, capture_output=True, check=True).stdout
+    assert end_of(tmp_path / "initrd", MICROCODE + packed) == {"trouble": ""}
+    assert end_of(tmp_path / "initrd", MICROCODE + packed[:-9]) == {"trouble": "it ends too soon"}
+
+
+HEADS = (b"", b"\x28\xb5\x2f\xfd", b"\x02\x21\x4c\x18", b"070701", b"\xfd7zXZ\0")
+
+
+@given(st.binary(max_size=300), st.sampled_from(HEADS))
+@QUICK
+def test_damage_at_the_end_is_never_an_exception(
+    tmp_path_factory: pytest.TempPathFactory, noise: bytes, head: bytes
+) -> None:
+    said = end_of(tmp_path_factory.getbasetemp() / "initrd", head + noise)
+    assert set(said) in ({"trouble"}, {"error"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import lzma
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nvdiag.facts.reboot import Answer
@@ -208,7 +210,13 @@ SERVER = ubuntu_packages(f"linux-modules-nvidia-570-server-open-{U85}", flavour=
 
 
 def initramfs(
-    release: str, one: str = U85, *, with_firmware: bool = True, share: float = 1.0, modprobe: str = ""
+    release: str,
+    one: str = U85,
+    *,
+    with_firmware: bool = True,
+    share: float = 1.0,
+    modprobe: str = "",
+    pack: Callable[[bytes], bytes] = lambda data: gzip.compress(data, mtime=0),
 ) -> Tree:
     """An initramfs with the driver inside, as MODULES in initramfs-tools puts it there; perhaps cut short."""
     files: dict[str, bytes] = {
@@ -219,7 +227,7 @@ def initramfs(
         files[f"usr/lib/firmware/nvidia/{release}/gsp_ga10x.bin.zst"] = b"firmware"
     if modprobe:
         files["etc/modprobe.d/nvidia-installer-disable.conf"] = modprobe.encode()
-    data = cpio({"kernel/x86/microcode/GenuineIntel.bin": bytes(3000)}) + gzip.compress(cpio(files), mtime=0)
+    data = cpio({"kernel/x86/microcode/GenuineIntel.bin": bytes(3000)}) + pack(cpio(files))
     return Tree(images={f"/boot/initrd.img-{one}": data[: int(len(data) * share)]})
 
 
@@ -286,6 +294,13 @@ UBUNTU = {
     "ubuntu-initramfs-holds-its-copy-back": Scenario(
         ubuntu(OLD, {U85: dkms(NEW)}, BY_DKMS, initramfs(OLD, modprobe="blacklist nvidia\n")),
         "driver-library-mismatch", Answer.CANNOT_TELL, "sudo rmmod", "the line 'blacklist nvidia' in it",
+    ),
+    "ubuntu-initramfs-whole-in-well": Scenario(
+        ubuntu(NEW, {U85: dkms(NEW)}, BY_DKMS, initramfs(NEW, pack=lzma.compress)), "", Answer.KEEPS,
+    ),
+    "ubuntu-initramfs-cut-in-well": Scenario(
+        ubuntu(NEW, {U85: dkms(NEW)}, BY_DKMS, initramfs(NEW, pack=lzma.compress, share=0.9)),
+        "driver-disk-mismatch", Answer.BREAKS, f"sudo update-initramfs -u -k {U85}", "is not whole (it ends too soon)",
     ),
     "ubuntu-initramfs-in-well": Scenario(
         ubuntu(

@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any
 
-from nvdiag.host import Host, certificates, engine_files, fatbin, initramfs, kernel_image, modinfo
+from nvdiag.host import Host, certificates, engine_files, fatbin, initramfs, initramfs_end, kernel_image, modinfo
 from nvdiag.host.record import RecordingHost
 from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Source
@@ -94,6 +94,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "certificates": certificates.read_list,
     "fatbin": lambda path: fatbin.read_fatbin(path, None),
     "fatbin-whole": lambda path: fatbin.read_fatbin(path, time.monotonic() + 60),
+    "initramfs-end": lambda path: initramfs_end.read_end(path, time.monotonic() + 60),
     "initramfs": lambda path: initramfs.read_initramfs(path, time.monotonic() + 60, shutil.which),
 }
 
