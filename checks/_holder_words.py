@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from nvdiag.facts.cgroups import Home
 from nvdiag.facts.holders import Holder, ModuleHolders
@@ -27,6 +28,12 @@ def evidence(holders: ModuleHolders) -> tuple[Evidence, ...]:
     if holders.console:
         found.append(Evidence(source="/proc/fb", excerpt=holders.console.framebuffer))
     return tuple(found)
+
+
+def shown(holders: Iterable[Holder], source: str) -> Iterator[Evidence]:
+    """Who has the driver's nodes open, the first few."""
+    for one in islice(holders, _MOST_EVIDENCE):
+        yield Evidence(source=source, excerpt=_shown(one))
 
 
 def called(one: Holder) -> str:

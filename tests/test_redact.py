@@ -361,6 +361,14 @@ def test_what_boots_next_is_judged_alike_after_redaction() -> None:
         assert (told[0].release, told[0].how) == (told[1].release, told[1].how), name
 
 
+def test_people_whose_processes_nvml_lists_are_not_named() -> None:
+    row = {"pid": 7, "name": "python3", "uid": 1000, "user": "lovelace", "cgroup": "0::/jupyter-lovelace.service"}
+    devices = [{"index": 0, "compute_processes": [row], "graphics_processes": None}, None]
+    clean = redacted({"nvdiag_snapshot": 1, "probes": {"nvml": {"devices": devices}}}, HOST)
+    assert "lovelace" not in json.dumps(clean)
+    assert clean["probes"]["nvml"]["devices"][0]["compute_processes"][0]["user"] == "user1"
+
+
 def test_a_person_that_is_called_as_a_word_is_not_named_in_the_walk_over_proc() -> None:
     row = {"pid": 7, "comm": "python3", "uid": 1000, "user": "ada", "cgroup": "0::/user.slice/x"}
     document = {"nvdiag_snapshot": 1, "probes": {"holders": {"processes": [row], "supposed": []}}}

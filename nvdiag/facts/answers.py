@@ -6,12 +6,10 @@ A probe's document may come out of a snapshot: a field of another type than expe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from nvdiag.facts.modules import LoadedDriver
-from nvdiag.facts.pci import normal_address
+from nvdiag.facts.nvml_devices import NvmlDevice, device_of, number_in, text_in
 from nvdiag.facts.probing import DriverReach
 from nvdiag.facts.python_packages import TorchEnvironment
 from nvdiag.facts.reported import Reported
@@ -20,61 +18,6 @@ from nvdiag.host import Absent, Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion, DriverRelease
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuProcess:
-    """A process on a GPU. Memory is in bytes, None where the driver does not say."""
-
-    pid: int
-    name: str | None
-    memory: int | None
-
-
-class MigInstance(NamedTuple):
-    """A part of a GPU under MIG, which CUDA sees as a device of its own; memory in bytes."""
-
-    uuid: str | None
-    memory_total: int | None
-    memory_used: int | None
-
-
-class Licence(NamedTuple):
-    """What a GPU may be licensed for, and whether it is."""
-
-    product: str
-    licensed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NvmlDevice:
-    """One GPU as NVML sees it. A value that NVML refused is None; `errors` has NVML's number for each of those.
-
-    `handle_error` is set where NVML could not even give a handle (15: the GPU is lost). Memory in bytes, power in
-    milliwatts, temperature in degrees Celsius, utilisation in percent. `virtualization` is NVML's number of the GPU's
-    mode (`nvdiag.facts.vgpu`); `licences` are asked of virtual and handed-in GPUs, `guest_drivers` of those that are
-    made into virtual ones.
-    """
-
-    index: int
-    handle_error: int | None = None
-    name: str | None = None
-    uuid: str | None = None
-    address: str | None = None
-    minor: int | None = None
-    memory_total: int | None = None
-    memory_used: int | None = None
-    compute_capability: str | None = None
-    utilisation: int | None = None
-    temperature: int | None = None
-    power: int | None = None
-    power_limit: int | None = None
-    processes: tuple[GpuProcess, ...] | None = None
-    virtualization: int | None = None
-    licences: tuple[Licence, ...] = ()
-    guest_drivers: tuple[DriverRelease, ...] = ()
-    instances: tuple[MigInstance, ...] | None = None
-    errors: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,31 +115,31 @@ def parse_nvml(document: Mapping[str, Any]) -> NvmlAnswer:
     """The answer in a probe's document; fields of another type than expected count as not answered."""
     devices = document.get("devices")
     return NvmlAnswer(
-        library=_text(document, "library"),
-        dlopen_error=_text(document, "dlopen_error"),
-        release=_nvml_release(_text(document, "nvml_version")),
-        init=_number(document, "init"),
-        init_text=_text(document, "init_text") or "",
-        driver=DriverRelease.or_none(_text(document, "driver_version")),
+        library=text_in(document, "library"),
+        dlopen_error=text_in(document, "dlopen_error"),
+        release=_nvml_release(text_in(document, "nvml_version")),
+        init=number_in(document, "init"),
+        init_text=text_in(document, "init_text") or "",
+        driver=DriverRelease.or_none(text_in(document, "driver_version")),
         cuda=_cuda(document, "cuda_driver_version"),
-        count=_number(document, "count"),
-        devices=tuple(_device(one) for one in devices if isinstance(one, dict)) if isinstance(devices, list) else (),
+        count=number_in(document, "count"),
+        devices=tuple(device_of(one) for one in devices if isinstance(one, dict)) if isinstance(devices, list) else (),
         confidential=document.get("confidential") == 1,
-        ready=None if (ready := _number(document, "confidential_ready")) is None else ready == 1,
-        trouble=_text(document, "error"),
+        ready=None if (ready := number_in(document, "confidential_ready")) is None else ready == 1,
+        trouble=text_in(document, "error"),
     )
 
 
 def parse_cuda(document: Mapping[str, Any]) -> CudaAnswer:
     """The answer in a probe's document; fields of another type than expected count as not answered."""
     return CudaAnswer(
-        library=_text(document, "library"),
-        dlopen_error=_text(document, "dlopen_error"),
+        library=text_in(document, "library"),
+        dlopen_error=text_in(document, "dlopen_error"),
         version=_cuda(document, "driver_version"),
-        init=_number(document, "init"),
-        init_name=_text(document, "init_name"),
-        count=_number(document, "count"),
-        trouble=_text(document, "error"),
+        init=number_in(document, "init"),
+        init_name=text_in(document, "init_name"),
+        count=number_in(document, "count"),
+        trouble=text_in(document, "error"),
     )
 
 
@@ -219,81 +162,6 @@ def _document(host: Host, name: str) -> dict[str, Any]:
         raise NotApplicable(str(why)) from why
 
 
-def _device(one: dict[str, Any]) -> NvmlDevice:
-    told = one.get("memory_bytes")
-    memory: dict[str, Any] = told if isinstance(told, dict) else {}
-    handle = _number(one, "handle")
-    errors = one.get("errors")
-    return NvmlDevice(
-        index=_number(one, "index") or 0,
-        handle_error=handle or None,
-        name=_text(one, "name"),
-        uuid=_text(one, "uuid"),
-        address=normal_address(_text(one, "pci") or ""),
-        minor=_number(one, "minor"),
-        memory_total=_number(memory, "total"),
-        memory_used=_number(memory, "used"),
-        compute_capability=_text(one, "compute_capability"),
-        utilisation=_number(one, "utilisation_percent"),
-        temperature=_number(one, "temperature_celsius"),
-        power=_number(one, "power_milliwatts"),
-        power_limit=_number(one, "power_limit_milliwatts"),
-        processes=_processes(one),
-        virtualization=_number(one, "virtualization"),
-        licences=tuple(
-            Licence(_text(row, "product") or "", row.get("licensed") is True) for row in _rows(one, "licences")
-        ),
-        guest_drivers=tuple(
-            release for row in _rows(one, "guests") if (release := DriverRelease.or_none(_text(row, "driver")))
-        ),
-        instances=_instances(one),
-        errors={str(name): code for name, code in errors.items() if isinstance(code, int)}
-        if isinstance(errors, dict)
-        else {},
-    )
-
-
-def _instances(one: dict[str, Any]) -> tuple[MigInstance, ...] | None:
-    """The GPU's MIG instances; None where MIG is not on."""
-    if not isinstance(one.get("mig_instances"), list):
-        return None
-    rows = [(row, row.get("memory_bytes")) for row in _rows(one, "mig_instances")]
-    return tuple(
-        MigInstance(_text(row, "uuid"), _number(memory, "total"), _number(memory, "used"))
-        for row, memory in ((row, memory if isinstance(memory, dict) else {}) for row, memory in rows)
-    )
-
-
-def _rows(one: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    rows = one.get(name)
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-
-
-def _processes(one: dict[str, Any]) -> tuple[GpuProcess, ...] | None:
-    """Compute and graphics processes together, each once; None where NVML told neither list."""
-    lists = [one[name] for name in ("compute_processes", "graphics_processes") if isinstance(one.get(name), list)]
-    if not lists:
-        return None
-    found = {
-        process["pid"]: GpuProcess(
-            pid=process["pid"], name=_text(process, "name"), memory=_number(process, "memory_bytes")
-        )
-        for process in chain(*lists)
-        if isinstance(process, dict) and isinstance(process.get("pid"), int)
-    }
-    return tuple(found.values())
-
-
-def _text(document: Mapping[str, Any], name: str) -> str | None:
-    value = document.get(name)
-    return value if isinstance(value, str) else None
-
-
-def _number(document: Mapping[str, Any], name: str) -> int | None:
-    value = document.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
 def _nvml_release(text: str | None) -> DriverRelease | None:
     """The driver release in NVML's own version, whose first number is NVML's: 12.550.163.01."""
     first, _, rest = (text or "").partition(".")
@@ -301,5 +169,5 @@ def _nvml_release(text: str | None) -> DriverRelease | None:
 
 
 def _cuda(document: Mapping[str, Any], name: str) -> CudaVersion | None:
-    number = _number(document, name)
+    number = number_in(document, name)
     return CudaVersion.from_number(number) if number is not None and 1000 <= number < 1_000_000 else None

@@ -133,7 +133,7 @@ class ModuleHolders:
         if why_blind and not units:
             raise Unknown(f"what holds the modules: {why_blind}")
         return cls(
-            processes=tuple(_holders(document)),
+            processes=tuple(holders_of(document)),
             modules=_unload_order(after),
             counts=_beyond_each_other(host, after),
             services=tuple(unit for unit in units if unit.endswith(".service") and service_of(unit)),
@@ -161,7 +161,7 @@ def _pasted(host: Host, modules: KernelModules | Unknown) -> ModuleHolders:
     loaded = {one.name for one in modules.loaded} if isinstance(modules, KernelModules) else set()
     usual = UNLOAD_ORDER[1:]  # nvidia_peermem is loaded on few machines
     return ModuleHolders(
-        processes=tuple(_holders(document)),
+        processes=tuple(holders_of(document)),
         modules=tuple(name for name in UNLOAD_ORDER if name in loaded) if len(loaded) > 1 else usual,
         counts={},
         told_by=_text(document, "told_by"),
@@ -186,7 +186,8 @@ def _walk(host: Host) -> tuple[dict[str, Any], str]:
     return document, f"the look at /proc ended early ({failed})" if isinstance(failed, str) else ""
 
 
-def _holders(document: Mapping[str, Any]) -> Iterator[Holder]:
+def holders_of(document: Mapping[str, Any]) -> Iterator[Holder]:
+    """The processes that the walk's answer has, those first whose open files were seen."""
     for seen, name in ((True, "processes"), (False, "supposed")):
         rows = document.get(name)
         for row in rows if isinstance(rows, list) else ():

@@ -9,9 +9,10 @@ from enum import Enum
 from fnmatch import fnmatchcase
 
 from nvdiag.facts import reading
-from nvdiag.facts.answers import DriverCuda, NvmlAnswer, NvmlDevice
+from nvdiag.facts.answers import DriverCuda, NvmlAnswer
 from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.modules import KernelModules, LoadedDriver
+from nvdiag.facts.nvml_devices import NvmlDevice
 from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.python_packages import PythonPackages
 from nvdiag.facts.requirements import VERSIONS, Requirement, Requirements

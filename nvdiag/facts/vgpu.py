@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 from nvdiag.facts import reading
-from nvdiag.facts.answers import NvmlAnswer, NvmlDevice
+from nvdiag.facts.answers import NvmlAnswer
+from nvdiag.facts.nvml_devices import NvmlDevice
 from nvdiag.facts.packages import DriverPackages, listed
 from nvdiag.facts.pci import DEVICES, VENDOR, PciGpus
 from nvdiag.facts.surroundings import Surroundings

@@ -5,13 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from nvdiag.facts import reading
-from nvdiag.facts.answers import NvmlAnswer, NvmlDevice
+from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.environment import VisibleDevices
+from nvdiag.facts.nvml_devices import NvmlDevice
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
-from nvdiag.model.unknown import Unknown
+from nvdiag.model.unknown import NotApplicable, Unknown
+
+
+class NvmlGpus(NamedTuple):
+    """The GPUs that NVML gave a handle of, and how many it counts.
+
+    NotApplicable where it does not answer at all: others tell why.
+    """
+
+    gpus: tuple[NvmlDevice, ...]
+    counted: int
+
+    @classmethod
+    def collect(cls, nvml: NvmlAnswer) -> NvmlGpus:
+        if nvml.init != 0:
+            raise NotApplicable("NVML does not answer for the GPUs here")
+        found = tuple(device for device in nvml.devices if device.handle_error is None)
+        if not found:
+            raise NotApplicable("NVML lists no GPU here")
+        return cls(found, max(nvml.count or 0, len(found)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,6 +266,13 @@ class Host(ABC):
         except Absent:
             return None
 
+    def env_names(self, prefix: str) -> tuple[str, ...]:
+        """The names of the variables that begin with one of the prefixes that `nvdiag.host.environment` allows."""
+        try:
+            return tuple(str(self._get("env", f"{prefix}*")).split())
+        except Absent:
+            return ()
+
     def probe(self, name: str) -> dict[str, Json]:
         """A probe's JSON document. One that hung or crashed carries `error` beside what it had answered till then."""
         return dict(self._get("probes", name))

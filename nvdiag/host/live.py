@@ -244,6 +244,9 @@ class LiveHost(Host):
     def _variable(self, name: str) -> Json:
         if not environment.may_read(name):
             raise LookupError(f"{name} is not a variable that nvdiag may read")
+        if name.endswith("*"):
+            allowed = [one for one in os.environ if one.startswith(name[:-1]) and environment.may_read(one)]
+            return "\n".join(sorted(allowed)) or None
         return os.environ.get(name)
 
 

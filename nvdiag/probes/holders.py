@@ -61,15 +61,25 @@ def run(arguments: list[str], say: Say) -> dict[str, Json]:
     """`holders`: the walk on this machine, with the names of the processes' users."""
     document = walk(_Machine(), say, time.sleep)
     say("names of users", document)
+    return with_users(document, _user_name)
+
+
+def told_of(pid: int) -> dict[str, Json]:
+    """`name` (comm), `uid`, `user` and `cgroup` of one process; the name is None where /proc does not show it."""
+    about = _about(_Machine(), f"/proc/{pid}")
+    if not about["comm"]:
+        return {"name": None}
+    user = "" if about["uid"] is None else _user_name(about["uid"])
+    return {"name": about["comm"], "uid": about["uid"], "user": user, "cgroup": about["cgroup"]}
+
+
+def _user_name(uid: int) -> str:
     import pwd
 
-    def name_of(uid: int) -> str:
-        try:
-            return pwd.getpwuid(uid).pw_name
-        except KeyError:
-            return ""
-
-    return with_users(document, name_of)
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
 
 
 def with_users(document: dict[str, Json], name_of: Callable[[int], str]) -> dict[str, Json]:

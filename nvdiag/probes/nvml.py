@@ -134,7 +134,10 @@ def _device(asking: _Asking, handle: object) -> None:
     ask("temperature_celsius", "nvmlDeviceGetTemperature", handle, asking.pynvml.NVML_TEMPERATURE_GPU)
     ask("power_milliwatts", "nvmlDeviceGetPowerUsage", handle)
     ask("power_limit_milliwatts", "nvmlDeviceGetEnforcedPowerLimit", handle)
-    ask("mig_mode", "nvmlDeviceGetMigMode", handle, take=lambda modes: modes[0])
+    ask("compute_mode", "nvmlDeviceGetComputeMode", handle)
+    ask("mig_mode", "nvmlDeviceGetMigMode", handle, take=tuple)
+    if "mig_mode" in asking.values:
+        asking.values["mig_mode"], asking.values["mig_pending"] = asking.values["mig_mode"]
     if asking.values.get("mig_mode") == asking.pynvml.NVML_DEVICE_MIG_ENABLE:
         asking.values["mig_instances"] = _instances(asking, handle)
     ask("compute_processes", "nvmlDeviceGetComputeRunningProcesses", handle, take=_processes)
@@ -144,15 +147,22 @@ def _device(asking: _Asking, handle: object) -> None:
 
 
 def _instances(asking: _Asking, handle: object) -> list[Json]:
-    """The MIG instances of one GPU, each with its UUID and memory; a place without one is NVML's Not Found."""
+    """The MIG instances of one GPU, each with its UUID and memory.
+
+    A place without one is NVML's Not Found; another error than that is kept as the error of `mig_instances`.
+    """
     found: list[Json] = []
     counted = _Asking(asking.pynvml, asking.before)
     counted.ask("count", "nvmlDeviceGetMaxMigDeviceCount", handle)
+    if "count" in counted.errors:
+        asking.errors["mig_instances"] = counted.errors["count"]
     for place in range(counted.values.get("count") or 0):
         asking.before("nvmlDeviceGetMigDeviceHandleByIndex")
         try:
             instance = asking.pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
-        except asking.pynvml.NVMLError:
+        except asking.pynvml.NVMLError as error:
+            if error.value != asking.pynvml.NVML_ERROR_NOT_FOUND:
+                asking.errors["mig_instances"] = error.value
             continue
         one = _Asking(asking.pynvml, asking.before)
         one.ask("uuid", "nvmlDeviceGetUUID", instance, take=_text)
@@ -190,19 +200,13 @@ def _guests(pynvml: Any, instances: list[Any]) -> list[Json]:
 
 
 def _processes(found: list[Any]) -> list[Json]:
+    if not found:
+        return []
+    from nvdiag.probes import holders
+
     return [
-        {"pid": process.pid, "memory_bytes": process.usedGpuMemory, "name": _process_name(process.pid)}
-        for process in found
+        {"pid": process.pid, "memory_bytes": process.usedGpuMemory, **holders.told_of(process.pid)} for process in found
     ]
-
-
-def _process_name(pid: int) -> str | None:
-    """comm of a process: unlike cmdline it never waits for the process's memory lock."""
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return None
 
 
 def _text(value: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nvdiag import __version__
-from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer, NvmlDevice
+from nvdiag.facts.answers import CudaAnswer, DriverCuda, NvmlAnswer
 from nvdiag.facts.boot import NextBootKernel
 from nvdiag.facts.chosen_module import ModuleFile
 from nvdiag.facts.history import DriverHistory
@@ -28,6 +28,7 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.report import timeline, told_facts
 from nvdiag.report.container import container
 from nvdiag.report.elsewhere import elsewhere
+from nvdiag.report.gpus import gpus
 from nvdiag.report.shown import fact
 from nvdiag.report.without_reboot import without_reboot
 
@@ -106,7 +107,7 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
             ),
         },
         "driver": _driver(facts),
-        "gpus": _gpus(fact(facts, PciGpus), fact(facts, NvmlAnswer)),
+        "gpus": gpus(fact(facts, PciGpus), fact(facts, NvmlAnswer)),
         "libraries": _or_why(
             fact(facts, DriverLibraries),
             lambda libraries: {
@@ -311,48 +312,4 @@ def _cuda(cuda: CudaAnswer) -> dict[str, Json]:
         "init_name": cuda.init_name,
         "count": cuda.count,
         "trouble": cuda.trouble,
-    }
-
-
-def _gpus(pci: PciGpus | Unknown, nvml: NvmlAnswer | Unknown) -> Json:
-    """Each GPU once, by its PCI address: what the bus shows and, under `nvml`, what NVML says of it."""
-    if isinstance(pci, Unknown) and isinstance(nvml, Unknown):
-        return _why(pci)
-    devices = () if isinstance(nvml, Unknown) else nvml.devices
-    by_address = {device.address: device for device in devices if device.address}
-    gpus = () if isinstance(pci, Unknown) else pci.gpus
-    rows = [
-        {
-            "address": gpu.address,
-            "device_id": gpu.device_id,
-            "kernel_driver": gpu.driver,
-            "nvml": _device(by_address.pop(gpu.address)) if gpu.address in by_address else None,
-        }
-        for gpu in gpus
-    ]
-    unseen = [device for device in devices if not device.address or device.address in by_address]
-    return rows + [
-        {"address": device.address, "device_id": None, "kernel_driver": None, "nvml": _device(device)}
-        for device in unseen
-    ]
-
-
-def _device(device: NvmlDevice) -> dict[str, Json]:
-    return {
-        "index": device.index,
-        "handle_error": device.handle_error,
-        "name": device.name,
-        "uuid": device.uuid,
-        "minor": device.minor,
-        "memory_total_bytes": device.memory_total,
-        "memory_used_bytes": device.memory_used,
-        "compute_capability": device.compute_capability,
-        "utilisation_percent": device.utilisation,
-        "temperature_celsius": device.temperature,
-        "power_milliwatts": device.power,
-        "power_limit_milliwatts": device.power_limit,
-        "processes": None
-        if device.processes is None
-        else [{"pid": one.pid, "name": one.name, "memory_bytes": one.memory} for one in device.processes],
-        "nvml_errors": dict(device.errors),
     }

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from nvdiag.facts.answers import DriverCuda, NvmlAnswer, NvmlDevice
+from nvdiag.facts.answers import DriverCuda, NvmlAnswer
 from nvdiag.facts.frameworks import Framework, Frameworks
 from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryChoice
 from nvdiag.facts.module_files import NextBootModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver
+from nvdiag.facts.nvml_devices import NvmlDevice
 from nvdiag.facts.pci import PciGpu, PciGpus
 from nvdiag.facts.requirement_results import Answer, RequirementResults, shown
 from nvdiag.facts.surroundings import Surroundings

@@ -42,9 +42,10 @@ def test_a_cuda_that_counts_no_device_is_no_health_either() -> None:
 
 
 def test_gpus_that_a_variable_hides_are_said_to_be_hidden() -> None:
-    found = first(with_cuda(init=100).but(env={"CUDA_VISIBLE_DEVICES": ""}))
-    assert found.confidence is Confidence.POSSIBLE
-    assert "CUDA_VISIBLE_DEVICES" in found.detail
+    hidden, empty = diagnosed(with_cuda(init=100).but(env={"CUDA_VISIBLE_DEVICES": ""})).findings
+    assert (hidden.finding.id, hidden.finding.confidence) == ("visible-devices-invalid", Confidence.POSSIBLE)
+    assert "CUDA_VISIBLE_DEVICES is ''" in hidden.finding.title
+    assert (empty.finding.id, empty.caused_by) == ("no-cuda-device", "visible-devices-invalid")
 
 
 def test_the_usual_causes_of_the_error_are_told() -> None:

@@ -9,10 +9,10 @@
 
 enum {
     OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
-    MOST_GPUS = 8
+    MOST_GPUS = 8, MOST_INSTANCES = 7
 };
 
-struct gpu { int index; };
+struct gpu { int index, instance; }; /* instance: 0 for a whole GPU, else its place plus one */
 struct pci { char legacy[16]; unsigned domain, bus, device, id, subsystem; char address[32]; };
 struct memory { unsigned long long total, unused, used; };
 struct memory_v2 { unsigned version; unsigned long long total, reserved, unused, used; };
@@ -23,14 +23,22 @@ struct expiry { unsigned year; unsigned short month, day, hour, minute, second; 
 struct feature { int code; unsigned licensed; char info[128], product[128]; unsigned enabled; struct expiry expiry; };
 struct features { int supported; unsigned count; struct feature feature[3]; };
 
-static struct gpu gpus[MOST_GPUS];
+static struct gpu gpus[MOST_GPUS], instances[MOST_GPUS * MOST_INSTANCES];
 static int initialised;
 
 static const char *of_gpu(const struct gpu *gpu, const char *name)
 {
     char key[96];
-    snprintf(key, sizeof key, "%d.%s", gpu->index, name);
+    if (gpu->instance)
+        snprintf(key, sizeof key, "%d.%d.%s", gpu->index, gpu->instance - 1, name);
+    else
+        snprintf(key, sizeof key, "%d.%s", gpu->index, name);
     return value(key);
+}
+
+static int is_instance(const struct gpu *gpu)
+{
+    return gpu >= instances && gpu < instances + MOST_GPUS * MOST_INSTANCES;
 }
 
 static int enter_system(const char *function)
@@ -44,7 +52,7 @@ static int enter_gpu(const char *function, const struct gpu *gpu)
     int result = enter_system(function);
     if (result)
         return result;
-    if (gpu < gpus || gpu >= gpus + MOST_GPUS)
+    if ((gpu < gpus || gpu >= gpus + MOST_GPUS) && !is_instance(gpu))
         return INVALID_ARGUMENT;
     return (int)number(of_gpu(gpu, function));
 }
@@ -153,7 +161,7 @@ static int handle_of(unsigned index, struct gpu **to)
 static int handle_by(const char *name, const char *wanted, struct gpu **to)
 {
     for (unsigned index = 0; index < number(value("count")) && index < MOST_GPUS; index++) {
-        const char *said = of_gpu(&(struct gpu){(int)index}, name);
+        const char *said = of_gpu(&(struct gpu){(int)index, 0}, name);
         if (said && strcasecmp(said, wanted) == 0)
             return handle_of(index, to);
     }
@@ -221,6 +229,24 @@ NUMBER(nvmlDeviceGetVirtualizationMode, "virtualization")
     }
 PAIR(nvmlDeviceGetEccMode, "ecc")
 PAIR(nvmlDeviceGetMigMode, "mig")
+
+/* The instances of a GPU under MIG: 0.0.uuid=MIG-…, 0.0.memory_total=… and so on. */
+int nvmlDeviceGetMaxMigDeviceCount(struct gpu *gpu, unsigned *to)
+{
+    TRY(enter_gpu(__func__, gpu));
+    *to = of_gpu(gpu, "mig") ? MOST_INSTANCES : 0;
+    return OK;
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(struct gpu *gpu, unsigned place, struct gpu **to)
+{
+    TRY(enter_gpu(__func__, gpu));
+    if (place >= MOST_INSTANCES)
+        return INVALID_ARGUMENT;
+    *to = &instances[gpu->index * MOST_INSTANCES + (int)place];
+    **to = (struct gpu){gpu->index, (int)place + 1};
+    return of_gpu(*to, "uuid") ? OK : NOT_FOUND;
+}
 
 #define REASONS(NAME)                                                                                         \
     int NAME(struct gpu *gpu, unsigned long long *to)                                                         \

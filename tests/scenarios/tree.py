@@ -245,6 +245,8 @@ class TreeHost(Host):
         return self.tree.probes.get(name, self.tree.probes.get(name.partition(" ")[0]))
 
     def _env(self, name: str) -> Any:
+        if name.endswith("*"):
+            return "\n".join(sorted(one for one in self.tree.env if one.startswith(name[:-1]))) or None
         return self.tree.env.get(name)
 
 

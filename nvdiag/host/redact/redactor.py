@@ -221,14 +221,24 @@ _FIRST_PERSON = 1000
 
 
 def _users(snapshot: dict[str, Json]) -> Iterator[str]:
-    """The people whose processes the walk over /proc has recorded; units and containers may be called after them."""
+    """The people whose processes probes have recorded; units and containers may be called after them."""
     probes = snapshot.get("probes")
-    document = probes.get("holders") if isinstance(probes, dict) else None
-    lists = [document.get(name) for name in ("processes", "supposed")] if isinstance(document, dict) else []
+    documents = probes if isinstance(probes, dict) else {}
+    nvml = documents.get("nvml")
+    gpus = nvml.get("devices") if isinstance(nvml, dict) else None
+    told = [
+        *((documents.get("holders"), name) for name in ("processes", "supposed")),
+        *((gpu, f"{kind}_processes") for gpu in (gpus if isinstance(gpus, list) else ()) for kind in _KINDS),
+    ]
+    lists = [document.get(name) for document, name in told if isinstance(document, dict)]
     for row in [row for rows in lists if isinstance(rows, list) for row in rows if isinstance(row, dict)]:
         user, uid = row.get("user"), row.get("uid")
         if isinstance(user, str) and isinstance(uid, int) and uid >= _FIRST_PERSON:
             yield user
+
+
+_KINDS = ("compute", "graphics")
+"""NVML's lists of a GPU's processes."""
 
 
 def redacted(snapshot: dict[str, Json], host_name: str = "", people: Iterable[str] = ()) -> dict[str, Json]:
