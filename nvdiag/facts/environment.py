@@ -10,8 +10,7 @@ from nvdiag.host import Host, NotRecorded
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 
-
-NOTHING_CHOOSES = "no variable of the environment chooses a GPU"
+NOTHING_CHOOSES = "no variable chooses among the GPUs"
 
 
 @dataclass(frozen=True, slots=True)
