@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from nvdiag.engine import Facts
-from nvdiag.facts.answers import NvmlAnswer, NvmlDevice
+from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.fabric import NvSwitches
+from nvdiag.facts.nvml_devices import NvmlDevice
 from nvdiag.facts.pci import PciGpus, normal_address
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.model.dataclass import dataclass
