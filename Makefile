@@ -30,6 +30,7 @@ lint: $(VENV)/installed-dev ## what CI asks of the source: ruff, mypy, import-li
 	$(BIN)/zizmor --quiet --offline action.yml .github
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci packaging/gitlab/*.yml
 
 format: $(VENV)/installed-dev ## let ruff format the source and sort its imports
 	$(BIN)/ruff check --select I --fix .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -148,17 +149,29 @@ def deliver(text: str, output: str | None, *, open_to_all: bool = False) -> None
         say(text)
         return
     try:
-        target = os.path.realpath(output)
-        if os.path.exists(target) and not os.path.isfile(target):  # /dev/stdout, a pipe: written to, never replaced
-            with open(target, "w", encoding="utf-8") as file:
-                file.write(text)
+        if os.path.exists(output) and not os.path.isfile(output):  # /dev/stdout, a pipe: written to, never replaced
+            _write(output, text)
         else:
-            _replace(target, text, 0o644 if open_to_all else 0o666 & ~_umask())
+            _replace(os.path.realpath(output), text, 0o644 if open_to_all else 0o666 & ~_umask())
     except OSError as error:
         fail(f"cannot write {output}: {error.strerror or error}")
 
 
+_IN_PLACE = frozenset({errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS})
+"""Why a file cannot be replaced that may be written to all the same: it is mounted, as an engine gives a container a
+file to write to, or its folder takes no other."""
+
+
 def _replace(target: str, text: str, mode: int) -> None:
+    try:
+        _put_in_place(target, text, mode)
+    except OSError as error:
+        if error.errno not in _IN_PLACE or not os.path.isfile(target):
+            raise
+        _write(target, text)
+
+
+def _put_in_place(target: str, text: str, mode: int) -> None:
     import tempfile
 
     folder, name = os.path.split(target)
@@ -171,6 +184,11 @@ def _replace(target: str, text: str, mode: int) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _write(target: str, text: str) -> None:
+    with open(target, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def say(text: str) -> None:

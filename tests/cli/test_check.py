@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -357,6 +358,28 @@ def test_output_to_a_pipe_writes_into_it(tmp_path: Path, healthy: str) -> None:
     finally:
         os.close(reader)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_output_to_standard_output_by_its_name_goes_through_a_pipe(healthy: str) -> None:
+    result = process("check", "--from", healthy, "--format", "json", "--output", "/dev/stdout")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["exit_code"] == 0
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EROFS])
+def test_output_to_a_file_that_is_mounted_or_alone_writable_is_written_in_place(
+    tmp_path: Path, healthy: str, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    target = tmp_path / "termination-log"
+    target.write_text("old")
+
+    def refused(*_arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", refused)
+    assert call("check", "--from", healthy, "--output", str(target)).exit_code == 0
+    assert target.read_text(encoding="utf-8").startswith("nvdiag ")
+    assert list(tmp_path.glob(".termination-log*")) == []
 
 
 def test_output_to_a_device_does_not_replace_it(healthy: str) -> None:
