@@ -187,7 +187,7 @@ def test_no_time_gives_no_judgement(tmp_path: Path) -> None:
 def test_the_ends_that_the_programs_themselves_write(tmp_path: Path, program: str) -> None:
     if shutil.which(program.split(maxsplit=1)[0]) is None:
         pytest.skip(f"there is no {program.split(maxsplit=1)[0]} here")
-    archive = cpio(contents() | {"usr/noise": random.Random(0).randbytes(900_000)})
+    archive = cpio({"usr/noise": random.Random(0).randbytes(900_000)} | contents())
     packed = subprocess.run([*program.split(), "-c"], input=archive, capture_output=True, check=True).stdout
     assert end_of(tmp_path / "initrd", MICROCODE + packed) == {"trouble": ""}
     assert end_of(tmp_path / "initrd", MICROCODE + packed[:-9]) == {"trouble": "it ends too soon"}
