@@ -9,8 +9,8 @@ MODULES = (
     "container_start", "container_inside", "container_devices", "container_needs", "container_engines",
     "driver_container", "cdi", "cdi_specifications", "wsl", "wsl_setup", "wsl_cuda", "jetson", "jetson_stack", "cuda",
     "cuda_errors", "ptx", "build_tools", "architectures", "host_compiler", "frameworks", "python_environment",
-    "python_fit", "installed_frameworks", "loader_picture", "device_code", "llama", "environment", "visible_devices",
-    "chosen_devices", "mig", "compute_mode", "mps", "memory_held",
+    "python_fit", "installed_frameworks", "framework_partners", "loader_picture", "loaded_libraries", "device_code",
+    "llama", "environment", "visible_devices", "chosen_devices", "mig", "compute_mode", "mps", "memory_held",
     "overrides", "processes", "nccl", "earlier_boots", "requirements", "engine",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from nvdiag.checks import _cuda_ways
 from nvdiag.engine import check
 from nvdiag.facts.architectures import GpuCapabilities, GpuCapability
-from nvdiag.facts.device_code import DeviceCode, DeviceCodes
+from nvdiag.facts.device_code import DeviceCode, DeviceCodes, TritonAssembler
 from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.python_packages import TorchBuild
 from nvdiag.knowledge.compute_capabilities import compute
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.text import listed
-from nvdiag.model.unknown import Unknown
+from nvdiag.model.unknown import NotApplicable, Unknown
 
 
 @check("gpu-arch-not-in-build", area="cuda")
@@ -68,3 +68,50 @@ def _another_build(code: DeviceCode, gpu: GpuCapability, frameworks: Frameworks)
         prediction="its release notes name the architectures of its builds; built from its source it has those of the"
         " GPUs here",
     )
+
+
+@check("gpu-arch-not-in-build", area="cuda")
+def tritons_assembler_knows_the_gpus(
+    assembler: TritonAssembler, gpus: GpuCapabilities, frameworks: Frameworks
+) -> Iterator[Finding]:
+    """The ptxas that Triton brings makes code for every GPU here."""
+    for gpu in gpus.gpus:
+        row = compute(gpu.capabilities[0]) if len(gpu.capabilities) == 1 else None
+        if row is None:
+            raise NotApplicable(f"the compute capability of {gpu.gpu} is not in nvdiag's table")
+        if any(row.is_made_by(cuda) for cuda in sorted(assembler.versions.values(), reverse=True)):
+            continue
+        newest = max(assembler.versions.values())
+        variable = f"TRITON_PTXAS_{'BLACKWELL_' if len(assembler.versions) > 1 else ''}PATH"
+        pip = f"{shlex.quote(frameworks.environment.python)} -m pip"
+        yield Finding(
+            id="gpu-arch-not-in-build",
+            subject="triton",
+            severity=Severity.WARNING,
+            confidence=Confidence.LIKELY,
+            kind=FindingClass.APPLICATION,
+            title=f"Triton {assembler.triton.version} brings ptxas of CUDA {newest.short}, which does not make code for"
+            f" {gpu.gpu} (compute capability {row.capability})",
+            detail=f"{row.name} needs {row.made_by}. Triton's kernels, and with them torch.compile, fail with ptxas'"
+            " words: Value 'sm_…' is not defined for option 'gpu-name'.",
+            evidence=(
+                *(Evidence(source=f"{path} --version", excerpt=str(cuda)) for path, cuda in assembler.versions.items()),
+                Evidence(source=gpu.source, excerpt=row.capability),
+                Evidence(
+                    source=f"nvdiag's table of compute capabilities, {row.capability} ({row.source[0]})",
+                    excerpt=row.made_by,
+                ),
+            ),
+            remedies=(
+                Remedy(
+                    summary=f"let Triton use the ptxas of a toolkit of {row.made_by}, where there is one",
+                    commands=(f"export {variable}=/usr/local/cuda/bin/ptxas",),
+                ),
+                Remedy(
+                    summary="or take a PyTorch whose Triton knows the GPU",
+                    commands=(f"{pip} install --upgrade torch triton",),
+                ),
+            ),
+            layers=(Layer.GPU,),
+        )
+        return

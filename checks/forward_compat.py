@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nvdiag.checks import _evidence, _library_ways
 from nvdiag.engine import check
@@ -32,7 +32,10 @@ def cuda_compat_is_on_gpus_that_it_is_made_for(
     refused = answer == FORWARD_COMPATIBILITY_REFUSED
     names = _names(nvml, named)
     barred = [name for name in names if never_on(name)]
-    if not refused and (answer in (0, DRIVER_MISMATCH) or not barred or compat.covers is False):
+    if not refused and (answer in (0, DRIVER_MISMATCH) or compat.covers is False):
+        return
+    if not refused and not barred:
+        _all_may(names)
         return
     sure = Confidence.CERTAIN if refused else Confidence.LIKELY if len(barred) == len(names) else Confidence.POSSIBLE
     own = _own_cuda(compat.base.branch)
@@ -51,6 +54,7 @@ def cuda_compat_is_on_gpus_that_it_is_made_for(
             _evidence.of_library(compat.copy),
             *((Evidence(source="cuInit of that library", excerpt=str(answer)),) if answer is not None else ()),
             *(Evidence(source="NVML" if isinstance(nvml, NvmlAnswer) else "the text", excerpt=one) for one in barred),
+            *(_of_board(one) for one in barred[:1]),
             *((Evidence(source=compat.source, excerpt=compat.told),) if compat.source else ()),
             *compat.chosen_by,
         ),
@@ -69,6 +73,31 @@ def cuda_compat_is_on_gpus_that_it_is_made_for(
         ),
         explains=frozenset({"no-cuda-device", "gpu-init-failed", "libcuda-mismatch"}),
         layers=(Layer.LIBCUDA,),
+    )
+
+
+def _all_may(names: Iterable[str]) -> None:
+    """Unknown where the table does not say of each GPU that it may use cuda-compat."""
+    from nvdiag.knowledge.forward_compat import board
+
+    for name in names:
+        row = board(name)
+        if row is None:
+            raise Unknown(f"whether the {name} may use cuda-compat: nvdiag's table has no such GPU; cuInit tells it")
+        if row.may != "all":
+            raise Unknown(
+                f"whether the {name} may use cuda-compat: of {row.kind} NVIDIA allows selected ones, and names none"
+                f" ({row.source[0]}); cuInit tells it"
+            )
+
+
+def _of_board(name: str) -> Evidence:
+    from nvdiag.knowledge.forward_compat import board
+
+    row = board(name)
+    assert row is not None
+    return Evidence(
+        source=f"nvdiag's table of forward compatibility ({row.source[0]})", excerpt=f"{row.kind}: {row.may} of them"
     )
 
 

@@ -180,13 +180,22 @@ def extensions_are_for_pytorchs_cuda(frameworks: Frameworks) -> Iterator[Finding
         raise NotApplicable("no PyTorch with CUDA is installed here")
     for name in _OF_TORCH:
         other = frameworks.found.get(name)
-        if other is not None and other.cuda is not None and other.cuda.major != torch.cuda.major:
+        if other is None:
+            continue
+        if other.cuda is not None and other.cuda.major != torch.cuda.major:
             yield _mismatch(
                 frameworks,
                 other,
                 f"{name} {other.version} is compiled for CUDA {other.cuda.major}, and PyTorch {torch.version} beside it"
                 f" is for CUDA {torch.cuda}",
                 "Its compiled module asks for the CUDA runtime of its own major, which this PyTorch does not bring.",
+            )
+        elif other.torch is not None and not f"{torch.version}.".startswith(f"{other.torch}."):
+            yield _mismatch(
+                frameworks,
+                other,
+                f"{name} {other.version} is compiled for PyTorch {other.torch}, and PyTorch here is {torch.version}",
+                "PyTorch's C++ interface changes with its releases: import fails with an undefined symbol.",
             )
     bnb = frameworks.found.get("bitsandbytes")
     if bnb is not None and bnb.builds and all(one.major != torch.cuda.major for one in bnb.builds):

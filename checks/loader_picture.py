@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from nvdiag.checks.cuda_libraries import find_or_install
 from nvdiag.engine import check
 from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary
 from nvdiag.facts.cuda_sonames import stem
 from nvdiag.facts.frameworks import Frameworks
-from nvdiag.facts.loaded_libraries import LoadedLibraries
 from nvdiag.facts.python_environments import PythonEnvironment
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
 
-_IDS = {"cudnn": "cudnn-mismatch", "nccl": "nccl-mismatch"}
+IDS = {"cudnn": "cudnn-mismatch", "nccl": "nccl-mismatch"}
 _MOST_NAMED = 5
+LAYERS = (Layer.CUDA_LIBRARIES, Layer.FRAMEWORKS)
 
 
 def _asked(libraries: CudaLibraries) -> list[CudaLibrary]:
@@ -30,31 +29,44 @@ def _asked(libraries: CudaLibraries) -> list[CudaLibrary]:
 
 @check("cuda-library-missing", "cudnn-mismatch", "nccl-mismatch", area="libraries")
 def the_program_finds_cudas_libraries(libraries: CudaLibraries, frameworks: Frameworks | Unknown) -> Iterator[Finding]:
-    """The loader finds every CUDA library that the framework installed here, or the named program, needs."""
-    missing = [one for one in _asked(libraries) if one.taken is None]
-    if missing and libraries.blind is not None:
-        raise Unknown(f"whether {missing[0].soname} is found: {libraries.blind}")
-    for identifier in ("cuda-library-missing", "cudnn-mismatch", "nccl-mismatch"):
-        some = [one for one in missing if _IDS.get(stem(one.soname), "cuda-library-missing") == identifier]
-        if some:
-            environment = frameworks.environment if isinstance(frameworks, Frameworks) else None
-            yield _missing(identifier, some, libraries, environment)
+    """The loader finds every CUDA library that each framework installed here, or the named program, needs."""
+    programs = {libraries.program: _asked(libraries), **libraries.beside}
+    for program, asked in programs.items():
+        missing = [one for one in asked if one.taken is None]
+        if missing and libraries.blind is not None:
+            raise Unknown(f"whether {missing[0].soname} is found: {libraries.blind}")
+        if len(missing) == len(asked) and program.startswith(_ALSO_FOR_THE_CPU):
+            continue
+        for identifier in ("cuda-library-missing", "cudnn-mismatch", "nccl-mismatch"):
+            some = [one for one in missing if IDS.get(stem(one.soname), "cuda-library-missing") == identifier]
+            if some:
+                yield _missing(identifier, some, program, libraries, frameworks)
+
+
+_ALSO_FOR_THE_CPU = ("tensorflow ", "ctranslate2 ")
+"""One build serves those who use a GPU and those who do not: that all of it is missing is as it should be."""
 
 
 def _missing(
-    identifier: str, some: Sequence[CudaLibrary], libraries: CudaLibraries, environment: PythonEnvironment | None
+    identifier: str,
+    some: Sequence[CudaLibrary],
+    program: str,
+    libraries: CudaLibraries,
+    frameworks: Frameworks | Unknown,
 ) -> Finding:
     names = [one.soname for one in some]
     more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
+    environment = frameworks.environment if isinstance(frameworks, Frameworks) and not libraries.named else None
+    falls_back = program.startswith((*_ALSO_FOR_THE_CPU, "onnxruntime "))
     return Finding(
         id=identifier,
-        severity=Severity.WARNING if libraries.program.startswith("onnxruntime ") else Severity.ERROR,
+        subject="" if program == libraries.program else program.partition(" ")[0],
+        severity=Severity.WARNING if falls_back else Severity.ERROR,
         confidence=Confidence.CERTAIN,
         kind=FindingClass.ENVIRONMENT,
-        title=f"{libraries.program} needs {listed([*names[:_MOST_NAMED], *more])},"
-        f" which the loader does not find for it",
+        title=f"{program} needs {listed([*names[:_MOST_NAMED], *more])}, which the loader does not find for it",
         detail="It does not start, or what needs the library fails or falls back to the CPU. The driver is not the"
-        " reason.",
+        f" reason.{_other_major(names, libraries)}",
         evidence=tuple(
             Evidence(
                 source=by,
@@ -63,12 +75,40 @@ def _missing(
             )
             for by in dict.fromkeys(one.asked_by for one in some)
         ),
-        remedies=(_anew(some, environment),)
-        if environment is not None and not libraries.named and libraries.program.startswith("torch ")
-        else find_or_install(names),
-        explains=frozenset({"no-cuda-device"}),
-        layers=(Layer.FRAMEWORKS,),
+        remedies=tuple(_of_the_framework(some, program, environment)) or find_or_install(names),
+        explains=frozenset({"no-cuda-device"}) if program == libraries.program else frozenset(),
+        layers=LAYERS,
     )
+
+
+def _other_major(missing: Sequence[str], libraries: CudaLibraries) -> str:
+    """That the same libraries are here for another CUDA major, in words; empty where they are not."""
+    there = {name.partition(".so.")[0]: name for name in libraries.libraries if name not in missing}
+    others = [there[stem] for name in missing if (stem := name.partition(".so.")[0]) in there]
+    return f" Here is {listed(others[:_MOST_NAMED])}, which is for another CUDA major." if others else ""
+
+
+def _of_the_framework(
+    some: Sequence[CudaLibrary], program: str, environment: PythonEnvironment | None
+) -> Iterator[Remedy]:
+    """How a framework's own package brings the libraries; nothing where it does not."""
+    if environment is None:
+        return
+    name, _, version = program.partition(" ")
+    if name == "torch":
+        yield _anew(some, environment)
+        return
+    plugins = sorted(one for one in environment.versions if one.startswith("jax-cuda") and one.endswith("-plugin"))
+    extra = {
+        "jaxlib": f"jax[{plugins[0].split('-')[1]}]=={version}" if plugins else "",
+        "tensorflow": f"tensorflow[and-cuda]=={version}",
+    }.get(name, "")
+    if extra:
+        yield Remedy(
+            summary="install the CUDA libraries that it is released with, as wheels beside it",
+            commands=(f"{shlex.quote(environment.python)} -m pip install {shlex.quote(extra)}",),
+            prediction="neither root nor another driver is needed for that",
+        )
 
 
 def _anew(some: Sequence[CudaLibrary], environment: PythonEnvironment) -> Remedy:
@@ -82,59 +122,6 @@ def _anew(some: Sequence[CudaLibrary], environment: PythonEnvironment) -> Remedy
         else "install PyTorch again with all that it needs",
         commands=(command,),
         prediction="its own metadata pins them" if pinned else "",
-    )
-
-
-@check("cuda-library-missing", "cuda-library-shadowed", "cudnn-mismatch", "nccl-mismatch", area="libraries")
-def cudas_libraries_load(
-    libraries: CudaLibraries, loaded: LoadedLibraries, frameworks: Frameworks | Unknown
-) -> Iterator[Finding]:
-    """Each CUDA library that the program gets can be loaded."""
-    errors = {soname: one.error for soname, one in loaded.loaded.items() if one.error is not None}
-    causes: dict[str, list[str]] = {}
-    for soname, error in errors.items():
-        causes.setdefault(_lacking(error, libraries) or soname, []).append(soname)
-    environment = frameworks.environment if isinstance(frameworks, Frameworks) else None
-    for cause, names in causes.items():
-        yield _not_loaded(cause, {name: errors[name] for name in names}, libraries, environment)
-
-
-def _lacking(error: str, libraries: CudaLibraries) -> str | None:
-    """The CUDA library that lacks what another one asks of it: a symbol's version is named like the library.
-
-    glibc's words are `undefined symbol: __nvJitLinkCreate_12_8, version libnvJitLink.so.12`.
-    """
-    found = re.search(r"undefined symbol: [^\s,]{1,200}, version (\S{1,100})", error)
-    return found[1] if found and found[1] in libraries.libraries else None
-
-
-def _not_loaded(
-    cause: str, errors: Mapping[str, str], libraries: CudaLibraries, environment: PythonEnvironment | None
-) -> Finding:
-    apart = any("undefined symbol" in error or "version `" in error for error in errors.values())
-    kind = stem(cause)
-    one = libraries.libraries[cause]
-    verb = "does" if len(errors) == 1 else "do"
-    version = f" {one.taken.version}" if one.taken and one.taken.version else ""
-    title = f"{listed(list(errors))}, which {libraries.program} gets, {verb} not load"
-    remedies = find_or_install([cause])
-    if apart:
-        known = one.taken is not None and one.wanted is not None
-        remedies = (_right_one(one, environment),) if environment is not None and known else remedies[:1]
-    return Finding(
-        id=_IDS.get(kind, "cuda-library-shadowed" if apart else "cuda-library-missing"),
-        subject="" if kind in _IDS else cause,
-        severity=Severity.ERROR,
-        confidence=Confidence.CERTAIN,
-        kind=FindingClass.ENVIRONMENT,
-        title=title if cause in errors else f"{title} with the {cause}{version} that is taken",
-        detail=f"Two copies that do not belong together meet. {_WHAT_FOLLOWS.get(kind, '')}".strip()
-        if apart
-        else "It needs what the loader cannot give.",
-        evidence=tuple(Evidence(source=f"dlopen {soname}", excerpt=error[:300]) for soname, error in errors.items()),
-        remedies=remedies,
-        explains=frozenset({"no-cuda-device"}),
-        layers=(Layer.FRAMEWORKS,),
     )
 
 
@@ -157,7 +144,7 @@ def _parts(libraries: CudaLibraries) -> list[str]:
     return [name for name in libraries.libraries if name.startswith("libcudnn_")]
 
 
-_WHAT_FOLLOWS = {
+WHAT_FOLLOWS = {
     "nvJitLink": "cusparse and cusolver of the newer release look for symbols that carry its number"
     " (__nvJitLinkComplete_12_4), and import torch fails with an undefined symbol.",
     "cudnn": "PyTorch refuses a cuDNN of an older minor version than it was compiled with, which may be somewhat older"
@@ -170,29 +157,27 @@ def _older(one: CudaLibrary, libraries: CudaLibraries, environment: PythonEnviro
     assert one.taken is not None
     kind = stem(one.soname)
     return Finding(
-        id=_IDS.get(kind, "cuda-library-shadowed"),
-        subject="" if kind in _IDS else one.soname,
+        id=IDS.get(kind, "cuda-library-shadowed"),
+        subject="" if kind in IDS else one.soname,
         severity=Severity.ERROR if kind == "nvJitLink" else Severity.WARNING,
         confidence=Confidence.LIKELY,
         kind=FindingClass.ENVIRONMENT,
         title=f"{libraries.program} was built with {one.wheel} {one.wanted}, and gets {one.soname} of"
         f" {one.taken.version} from {one.taken.path.rpartition('/')[0]}",
-        detail=_WHAT_FOLLOWS.get(
-            kind, "An older library of the same number may lack functions that the newer one has."
-        ),
+        detail=WHAT_FOLLOWS.get(kind, "An older library of the same number may lack functions that the newer one has."),
         evidence=(
             Evidence(source=f"{one.soname} through {one.rule}", excerpt=one.taken.path),
             Evidence(source=one.taken.source, excerpt=f"{one.soname} {one.taken.version}"),
             Evidence(source=f"{environment.infos['torch']}/METADATA", excerpt=f"{one.wheel}=={one.wanted}"),
             *(Evidence(source="passed over", excerpt=f"{other.path}: {other.version}") for other in one.others[:3]),
         ),
-        remedies=(_right_one(one, environment),),
+        remedies=(right_one(one, environment),),
         explains=frozenset({"no-cuda-device"}),
-        layers=(Layer.FRAMEWORKS,),
+        layers=LAYERS,
     )
 
 
-def _right_one(one: CudaLibrary, environment: PythonEnvironment) -> Remedy:
+def right_one(one: CudaLibrary, environment: PythonEnvironment) -> Remedy:
     """The version that PyTorch was built with: put back where it is the environment's own, else no longer hidden."""
     assert one.taken is not None
     at_home = any(one.taken.path.startswith(f"{folder}/") for folder in environment.folders)
@@ -247,5 +232,5 @@ def cudnns_parts_are_of_one_folder(libraries: CudaLibraries, frameworks: Framewo
             Evidence(source=f"{first.soname} through {first.rule}", excerpt=taken.path),
         ),
         remedies=(_without_variable(first, frameworks.environment),),
-        layers=(Layer.FRAMEWORKS,),
+        layers=LAYERS,
     )

@@ -10,9 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 from nvdiag.facts import reading
-from nvdiag.facts.cuda_sonames import COMPONENTS, is_cudas, numbered_wheels, stem, wheel_folders, wheel_names
-from nvdiag.facts.frameworks import Frameworks, kernel_libraries
-from nvdiag.facts.python_environments import PythonEnvironment, PythonEnvironments, parse_info
+from nvdiag.facts.cuda_sonames import COMPONENTS, is_cudas, stem, wheel_folders, wheel_names
+from nvdiag.facts.frameworks import Frameworks
+from nvdiag.facts.libraries import LIBCUDA
+from nvdiag.facts.library_copies import CudaCopy, copy_of
+from nvdiag.facts.python_environments import PythonEnvironment, PythonEnvironments
 from nvdiag.facts.search_path import CACHED, SearchPath, Taken
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.host import Host
@@ -22,15 +24,6 @@ from nvdiag.model.versions import CudaVersion
 
 ASKED = "NVDIAG_PROGRAM"
 """The variable that names the program to follow the loader for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CudaCopy:
-    """One file of a CUDA library; `version` as its name, its wheel or its header tells it, None where none does."""
-
-    path: str
-    version: CudaVersion | None
-    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +49,17 @@ class CudaLibraries:
     """CUDA's libraries as one program gets them, else as any would that has no folders of its own; by soname.
 
     `program` is what they were followed for, empty where there is none: the one that NVDIAG_PROGRAM names, else the
-    PyTorch, ONNX Runtime or llama-cpp-python of this environment. `named` is whether it is the former. `blind` says why
-    some may have been missed.
+    first framework of this environment that has CUDA. `named` is whether it is the former. `beside` are the other
+    frameworks with what each of them asks for. `libcuda` is the driver's library as the program gets it. `blind` says
+    why some may have been missed.
     NotApplicable where there is no such library and nobody asks for one.
     """
 
     program: str
     named: bool
     libraries: Mapping[str, CudaLibrary]
+    libcuda: Taken | None
+    beside: Mapping[str, tuple[CudaLibrary, ...]]
     blind: Unknown | None
 
     @classmethod
@@ -78,46 +74,58 @@ class CudaLibraries:
         environment = environments.chosen if isinstance(environments, PythonEnvironments) else None
         copies = _copies(host, search, environment, toolkits)
         named = reading.variable(host, ASKED)
-        pins: dict[str, str] = {}
-        if named:
-            from nvdiag.facts import loading
+        followed = _followed(host, search, named, frameworks)
+        program, taken = next(iter(followed.items()), ("", {}))
+        pins = _pins(host, frameworks) if isinstance(frameworks, Frameworks) and program.startswith("torch ") else {}
 
-            program, taken = named, loading.as_a_program_gets_them(host, search, named)
-        elif isinstance(frameworks, Frameworks):
-            program, taken = _of_a_framework(host, search, frameworks)
-            info = frameworks.environment.infos.get("torch")
-            if info is not None and program.startswith("torch "):
-                pins = parse_pins(reading.text(host, f"{info}/METADATA") or "")
-        else:
-            program, taken = "", {}
-        found = {}
-        for soname in sorted({*copies, *taken}):
-            one = taken.get(soname) or _as_anybody_gets_it(soname, search, copies.get(soname, ()))
-            found[soname] = _library(host, one, copies.get(soname, ()), pins)
+        def library(one: Taken, pins: Mapping[str, str]) -> CudaLibrary:
+            return _library(host, one, copies.get(one.soname, ()), pins)
+
+        found = {
+            soname: library(taken.get(soname) or _as_anybody_gets_it(soname, search, copies.get(soname, ())), pins)
+            for soname in sorted({*copies, *taken} - {LIBCUDA})
+        }
         if not found:
             raise NotApplicable("no CUDA library is here, and nothing asks for one")
-        return cls(program=program, named=bool(named), libraries=found, blind=search.blind)
+        beside = {
+            name: tuple(library(others[soname], {}) for soname in sorted(others) if soname != LIBCUDA)
+            for name, others in followed.items()
+            if name != program
+        }
+        return cls(
+            program=program,
+            named=bool(named),
+            libraries=found,
+            libcuda=taken.get(LIBCUDA),
+            beside=beside,
+            blind=search.blind,
+        )
 
 
-def _of_a_framework(host: Host, search: SearchPath, frameworks: Frameworks) -> tuple[str, dict[str, Taken]]:
-    """The first of them that has CUDA, with what it gets."""
+def _followed(
+    host: Host, search: SearchPath, named: str | None, frameworks: Frameworks | Unknown
+) -> Mapping[str, Mapping[str, Taken]]:
+    """What each program gets: the named one alone, else the frameworks that have CUDA."""
+    if not named and isinstance(frameworks, Unknown):
+        return {}
     from nvdiag.facts import loading
 
-    for name in ("torch", "onnxruntime", "llama-cpp-python"):
-        one = frameworks.found.get(name)
-        if one is None or one.cuda is None:
-            continue
-        if name == "torch":
-            return f"torch {one.version}", loading.as_torch_gets_them(host, search, frameworks.environment)
-        for path in kernel_libraries(host, frameworks, one):
-            taken = loading.as_a_module_gets_them(host, search, frameworks.environment, path)
-            return f"{name} {one.version}", taken
-    return "", {}
+    if named:
+        return {named: loading.as_a_program_gets_them(host, search, named)}
+    return dict(loading.as_frameworks_get_them(host, search, frameworks)) if isinstance(frameworks, Frameworks) else {}
+
+
+def _pins(host: Host, frameworks: Frameworks) -> dict[str, str]:
+    """The versions of NVIDIA's wheels that PyTorch asks for: by itself, newer ones through the package cuda-toolkit."""
+    infos = frameworks.environment.infos
+    texts = (reading.text(host, f"{infos[name]}/METADATA") or "" for name in ("torch", "cuda-toolkit") if name in infos)
+    first, *more = (parse_pins(text) for text in texts) if "torch" in infos else ({},)
+    return {**(more[0] if more else {}), **first}
 
 
 def parse_pins(metadata: str) -> dict[str, str]:
     """NVIDIA's wheels that a package's METADATA pins, by their names: `Requires-Dist: nvidia-cudnn-cu12==9.10.2.21`."""
-    return dict(re.findall(r"^Requires-Dist: (nvidia-[\w-]{1,60}) ?\(?==([\d.]{1,30})", metadata, re.M))
+    return dict(re.findall(r"^Requires-Dist: (nvidia-[\w-]{1,60}) ?\(?==(\d[\d.]{0,29}\d)", metadata, re.M))
 
 
 def _copies(
@@ -140,8 +148,10 @@ def _copies(
         for name in reading.names(host, folder):
             add(name, f"{folder}/{name}")
     for toolkit in toolkits.found if isinstance(toolkits, Toolkits) else ():
-        for name in reading.names(host, f"{toolkit.root}/lib64") if toolkit.root.startswith("/usr/local/") else ():
-            add(name, f"{toolkit.root}/lib64/{name}")
+        if toolkit.root.startswith("/usr/local/"):
+            folder = host.resolve(f"{toolkit.root}/lib64")
+            for name in reading.names(host, folder):
+                add(name, f"{folder}/{name}")
     return found
 
 
@@ -157,7 +167,7 @@ def _as_anybody_gets_it(soname: str, search: SearchPath, paths: Sequence[str]) -
 def _library(host: Host, one: Taken, paths: Sequence[str], pins: Mapping[str, str]) -> CudaLibrary:
     component = COMPONENTS[stem(one.soname)]
     wheel = next((name for name in wheel_names(component) if name in pins), None) if one.by else None
-    taken = _copy(host, one.path) if one.path else None
+    taken = copy_of(host, one.path) if one.path else None
     files = {host.resolve(path): path for path in paths}
     files.pop(host.resolve(one.path) if one.path else "", None)
     return CudaLibrary(
@@ -167,46 +177,5 @@ def _library(host: Host, one: Taken, paths: Sequence[str], pins: Mapping[str, st
         asked_by=one.by,
         wheel=wheel,
         wanted=CudaVersion.or_none(pins[wheel]) if wheel else None,
-        others=tuple(_copy(host, path) for path in files.values()),
+        others=tuple(copy_of(host, path) for path in files.values()),
     )
-
-
-def _copy(host: Host, path: str) -> CudaCopy:
-    """A file with its version: in the name that its links lead to, else its wheel's, else in the header beside it."""
-    file = host.resolve(path)
-    if found := re.search(r"\.so\.(\d{1,2}(?:\.\d{1,4}){2,4})$", file):
-        return CudaCopy(path=path, version=CudaVersion.of(found[1]), source=file)
-    wheels = _wheels_of(host, path)
-    if len(wheels) == 1:
-        return CudaCopy(path=path, version=CudaVersion.or_none(wheels[0][1]), source=wheels[0][0])
-    header = f"{posixpath.dirname(posixpath.dirname(path))}/include/{_HEADERS.get(stem(posixpath.basename(path)), '')}"
-    version = _in_header(host, header) if not header.endswith("/") else None
-    return CudaCopy(path=path, version=version, source=header if version else file)
-
-
-_HEADERS = {"cudnn": "cudnn_version.h", "nccl": "nccl.h"}
-
-
-def _in_header(host: Host, header: str) -> CudaVersion | None:
-    """`#define CUDNN_MAJOR 9`, `_MINOR`, `_PATCHLEVEL` of cudnn_version.h; NCCL_MAJOR, _MINOR, _PATCH of nccl.h."""
-    try:
-        text = "\n".join((*host.lines_with("#define CUDNN_", header), *host.lines_with("#define NCCL_", header)))
-    except Unknown:
-        return None
-    numbers = dict(re.findall(r"#define \w{4,5}_(MAJOR|MINOR|PATCH)(?:LEVEL)? (\d{1,4})\b", text))
-    return CudaVersion.or_none(".".join(numbers.get(name, "") for name in ("MAJOR", "MINOR", "PATCH")))
-
-
-def _wheels_of(host: Host, path: str) -> list[tuple[str, str]]:
-    """The wheels that write the folder of this file, each with its .dist-info and version.
-
-    They are several where wheels for two CUDA majors overwrite each other: then neither tells what is there.
-    """
-    place = re.match(r"(.{1,4000})/nvidia/(\w{1,40})/lib/", path)
-    if place is None:
-        return []
-    names = numbered_wheels(place[2].replace("_", "-"))
-    if re.fullmatch(r"cu\d\d", place[2]):
-        names = [f"nvidia-{COMPONENTS.get(stem(posixpath.basename(path)), '')}"]
-    infos = ((name, parse_info(name)) for name in reading.names(host, place[1]) if name.startswith("nvidia_"))
-    return [(f"{place[1]}/{name}", told[1]) for name, told in infos if told is not None and told[0] in names]

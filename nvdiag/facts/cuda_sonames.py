@@ -34,6 +34,19 @@ def is_cudas(soname: str) -> bool:
     return stem(soname) in COMPONENTS and re.search(r"\.so\.\d{1,2}(?:\.\d{1,2})?$", soname) is not None
 
 
+_NUMBERS = {
+    12: {"cufft": 11, "cusolver": 11, "nccl": 2},
+    13: {"cufft": 12, "cusolver": 12, "cusparse": 12, "nccl": 2},
+}
+"""The numbers in sonames that are not the CUDA major, as the wheels of the two toolkits have them."""
+
+
+def sonames(major: int, *stems: str) -> list[str]:
+    """The sonames of libraries in a CUDA major, `libcufft.so.11`; none for one whose numbers are not known."""
+    numbers = _NUMBERS.get(major)
+    return [] if numbers is None else [f"lib{name}.so.{numbers.get(name, major)}" for name in stems]
+
+
 def wheel_names(component: str) -> list[str]:
     """What NVIDIA's wheels of a component are called; those of CUDA 13's toolkit have no number."""
     return [f"nvidia-{component}", *numbered_wheels(component)]

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from nvdiag.facts import reading
 from nvdiag.facts.architectures import GpuCapabilities
 from nvdiag.facts.frameworks import Framework, Frameworks, kernel_libraries
+from nvdiag.facts.toolkits import parse_nvcc
 from nvdiag.host import Host
 from nvdiag.knowledge.compute_capabilities import code_runs_on
 from nvdiag.model.dataclass import dataclass
-from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
+from nvdiag.model.versions import CudaVersion
 
 _NAME = r"(?:sm|compute)_\d{2,3}"
 
@@ -44,6 +46,42 @@ class DeviceCodes:
         if not found:
             raise NotApplicable("no framework here tells which GPUs it has code for")
         return cls(found)
+
+
+@dataclass(frozen=True, slots=True)
+class TritonAssembler:
+    """The CUDA versions of the ptxas programs that Triton brings, each with its path.
+
+    Newer releases have a second one, ptxas-blackwell, for newer GPUs. NotApplicable where Triton is not installed, or
+    is told to use another one.
+    """
+
+    versions: Mapping[str, CudaVersion]
+    triton: Framework
+
+    @classmethod
+    def collect(cls, host: Host, frameworks: Frameworks, gpus: GpuCapabilities) -> TritonAssembler:
+        triton = frameworks.found.get("triton")
+        if triton is None or any(reading.variable(host, name) for name in _OTHER_PTXAS):
+            raise NotApplicable("no Triton with an assembler of its own is installed here")
+        folder = f"{frameworks.environment.modules.get('triton', '')}/backends/nvidia/bin"
+        found = {}
+        for name in ("ptxas", "ptxas-blackwell"):
+            if name in reading.names(host, folder):
+                found[f"{folder}/{name}"] = _ptxas(host, f"{folder}/{name}")
+        if not found:
+            raise NotApplicable("no Triton with an assembler of its own is installed here")
+        return cls(found, triton)
+
+
+def _ptxas(host: Host, path: str) -> CudaVersion:
+    try:
+        return parse_nvcc(host.run(path, "--version").stdout)
+    except ParseError as error:
+        raise Unknown(f"{path} --version: {error}") from error
+
+
+_OTHER_PTXAS = ("TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH")
 
 
 def _codes(host: Host, frameworks: Frameworks, gpus: GpuCapabilities) -> Iterator[DeviceCode]:

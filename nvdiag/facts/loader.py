@@ -50,11 +50,14 @@ class Process:
             return False
         if soname:
             self.taken.setdefault(soname, Taken(soname, path, rule, self._name))
+        self._follow(first)
+        return True
+
+    def _follow(self, first: _Object) -> None:
         ahead = deque([first])
         while ahead and len(self._objects) < _MOST:
             for one in self._needs(ahead.popleft()):
                 ahead.append(one)
-        return True
 
     def open_by_name(self, soname: str, by: str, *, needed: bool) -> None:
         """What dlopen(soname), called in a loaded object, gets; that it gets nothing counts only if it is needed."""
@@ -64,8 +67,9 @@ class Process:
         found = self._find(soname, asking)
         if found.path is not None or needed:
             self.taken[soname] = found
-        if found.path is not None:
-            self._read(found.path, asking)
+        loaded = self._read(found.path, asking) if found.path is not None else None
+        if loaded is not None:
+            self._follow(loaded)
 
     def _needs(self, asking: _Object) -> Iterator[_Object]:
         for soname in asking.needed:

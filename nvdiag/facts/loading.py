@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 
 from nvdiag.facts import reading
-from nvdiag.facts.cuda_sonames import is_cudas, stem, wheel_folders
+from nvdiag.facts.cuda_sonames import is_cudas, sonames, stem, wheel_folders
+from nvdiag.facts.frameworks import Framework, Frameworks, kernel_libraries
+from nvdiag.facts.libraries import LIBCUDA
 from nvdiag.facts.loader import PRELOADED, Process
 from nvdiag.facts.python_environments import PythonEnvironment
 from nvdiag.facts.search_path import SearchPath, Taken
@@ -31,24 +33,77 @@ def as_a_program_gets_them(host: Host, search: SearchPath, program: str) -> dict
     folder = posixpath.dirname(host.resolve(program))
     for name in (host.resolve(program), f"{folder}/libggml-cuda.so"):
         process.load(name)
-    return {name: one for name, one in process.taken.items() if is_cudas(name)}
+    process.open_by_name(LIBCUDA, host.resolve(program), needed=True)
+    return {name: one for name, one in process.taken.items() if is_cudas(name) or name == LIBCUDA}
 
 
-def as_a_module_gets_them(
-    host: Host, search: SearchPath, environment: PythonEnvironment, path: str
-) -> dict[str, Taken]:
-    """What a compiled module of an environment gets; NVIDIA's wheels there count, which such modules load themselves.
+def as_frameworks_get_them(
+    host: Host, search: SearchPath, frameworks: Frameworks
+) -> Iterator[tuple[str, dict[str, Taken]]]:
+    """What each framework that has CUDA gets, by its name and version; PyTorch stands first."""
+    for name in ("torch", "jaxlib", "tensorflow", "onnxruntime", "ctranslate2", "llama-cpp-python"):
+        one = frameworks.found.get(name)
+        if one is None or one.cuda is None:
+            continue
+        if name == "torch":
+            yield f"torch {one.version}", as_torch_gets_them(host, search, frameworks.environment)
+            continue
+        module = _Module(host, search, frameworks.environment)
+        path = next(kernel_libraries(host, frameworks, one), None)
+        if path is not None and module.loads(path, one):
+            yield f"{name} {one.version}", module.taken()
 
-    ONNX Runtime does so by its preload_dlls(), others by ctypes.
-    """
-    process = Process(host, environment.python, search, lambda name: not name.startswith(_OF_THE_C_LIBRARY))
-    process.load(path)
-    wheels = {file.rpartition("/")[2]: file for file in _wheel_files(host, environment)}
-    return {
-        name: Taken(name, wheels[name], PRELOADED, one.by) if one.path is None and name in wheels else one
-        for name, one in process.taken.items()
-        if is_cudas(name)
-    }
+
+class _Module:
+    """A compiled module of an environment in a process of its own."""
+
+    def __init__(self, host: Host, search: SearchPath, environment: PythonEnvironment) -> None:
+        self._process = Process(host, environment.python, search, lambda name: not name.startswith(_OF_THE_C_LIBRARY))
+        self._wheels = {file.rpartition("/")[2]: file for file in _wheel_files(host, environment)}
+        self._takes_wheels = False
+
+    def loads(self, path: str, framework: Framework) -> bool:
+        """Load it as its framework goes about it; False where there is nothing to follow."""
+        process, name = self._process, framework.name
+        major = framework.cuda.major if framework.cuda is not None else 0
+        needed, more = (sonames(major, *stems) for stems in _OPENED.get(name, ((), ())))
+        self._takes_wheels = name not in _BY_THE_LOADER_ALONE
+        if name == "jaxlib":  # its plug-in loads NVIDIA's wheels by their paths before all else
+            for soname in (*needed, *more, _CUDNN):
+                if soname in self._wheels:
+                    process.load(self._wheels[soname], soname)
+        if not process.load(path):
+            return False
+        if needed and name in ("jaxlib", "tensorflow"):
+            needed.append(_CUDNN)
+        by = f"{posixpath.dirname(path)}/libtensorflow_framework.so.2" if name == "tensorflow" else path
+        for soname in (*needed, *more):
+            process.open_by_name(soname, by, needed=soname in needed)
+        process.open_by_name(LIBCUDA, path, needed=True)
+        return True
+
+    def taken(self) -> dict[str, Taken]:
+        """NVIDIA's wheels count where such modules load them themselves, as ONNX Runtime's preload_dlls() does."""
+        wheels = self._wheels if self._takes_wheels else {}
+        return {
+            name: Taken(name, wheels[name], PRELOADED, one.by) if one.path is None and name in wheels else one
+            for name, one in self._process.taken.items()
+            if is_cudas(name) or name == LIBCUDA
+        }
+
+
+_CUDNN = "libcudnn.so.9"
+_BY_THE_LOADER_ALONE = ("tensorflow", "ctranslate2")
+_OPENED = {
+    "jaxlib": (("cudart", "cublas", "cublasLt", "cufft", "cusparse", "cupti"), ("cusolver", "nccl", "nvrtc")),
+    "tensorflow": (("cudart", "cublas", "cublasLt", "cufft", "cusparse"), ("nccl", "cupti")),
+    "ctranslate2": (("cublas",), ()),
+}
+"""What is opened by its name, and fails, and what is done without.
+
+By jax_plugins/xla_cuda12/__init__.py of JAX 0.10, tsl/platform/default/dso_loader.cc of TensorFlow, and
+src/cuda/cublas_stub.cc of CTranslate2.
+"""
 
 
 def as_torch_gets_them(host: Host, search: SearchPath, environment: PythonEnvironment) -> dict[str, Taken]:
@@ -78,7 +133,9 @@ def as_torch_gets_them(host: Host, search: SearchPath, environment: PythonEnviro
     for name, one in tuple(process.taken.items()):
         if name.startswith("libcudnn.so.9") and one.path is not None:
             _open_parts(process, one.path)
-    return {name: one for name, one in process.taken.items() if is_cudas(name)}
+    runtime = next((one.path for name, one in process.taken.items() if stem(name) == "cudart"), None)
+    process.open_by_name(LIBCUDA, runtime or "", needed=True)
+    return {name: one for name, one in process.taken.items() if is_cudas(name) or name == LIBCUDA}
 
 
 def _open_parts(process: Process, cudnn: str) -> None:

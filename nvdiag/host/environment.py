@@ -27,6 +27,8 @@ ALLOWED_NAMES = frozenset(
         "PYTHONUSERBASE",
         "SNAP",
         "TORCH_CUDA_ARCH_LIST",
+        "TRITON_PTXAS_BLACKWELL_PATH",
+        "TRITON_PTXAS_PATH",
         "VIRTUAL_ENV",
         "WSL_DISTRO_NAME",
         "container",

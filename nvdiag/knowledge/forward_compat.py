@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from nvdiag.knowledge._tables import MalformedTable, Table, distinct, read
+from nvdiag.knowledge._tables import MalformedTable, Row, Table, distinct, read
 from nvdiag.knowledge.cuda import ToolkitRow, toolkits
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import Unknown
@@ -60,9 +60,15 @@ def package_for(cuda: CudaVersion, base: int) -> CompatPackage | None:
     return None
 
 
+def board(gpu: str) -> Board | None:
+    """What the table says of a GPU of this product name; None where it has none like it."""
+    return next((row for row in _table().boards if re.search(row.names, gpu)), None)
+
+
 def never_on(gpu: str) -> bool:
     """Whether a GPU of this name cannot use cuda-compat whatever the driver: cuInit answers 804."""
-    return re.search(_table().never, gpu) is not None
+    row = board(gpu)
+    return row is not None and row.may == "none"
 
 
 def packages() -> tuple[CompatPackage, ...]:
@@ -70,17 +76,27 @@ def packages() -> tuple[CompatPackage, ...]:
     return _table().packages
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """GPUs by a regular expression of their names; `may` is all, some or none of them."""
+
+    kind: str
+    names: str
+    may: str
+    source: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class ForwardCompatibility:
-    """The whole table: its packages, and a regular expression of the names of GPUs that can use none of them."""
+    """The whole table."""
 
     packages: tuple[CompatPackage, ...]
-    never: str
+    boards: tuple[Board, ...]
 
 
 @lru_cache(maxsize=1)
 def _table() -> ForwardCompatibility:
-    return compat_of(read("forward_compat.toml", "base", "package", "never"), toolkits())
+    return compat_of(read("forward_compat.toml", "base", "package", "board"), toolkits())
 
 
 def compat_of(table: Table, released: Sequence[ToolkitRow]) -> ForwardCompatibility:
@@ -110,8 +126,11 @@ def compat_of(table: Table, released: Sequence[ToolkitRow]) -> ForwardCompatibil
     for one in rows:
         if not set(one.bases) <= set(listed) or any(base >= one.branch for base in one.bases):
             raise MalformedTable(f"{table.file}: CUDA {one.cuda} has a base that is not listed, or not older than it")
-    never = []
-    for row in table.rows("never"):
-        never.append(row.text("names"))
-        row.source()
-    return ForwardCompatibility(rows, "|".join(never))
+    return ForwardCompatibility(rows, tuple(_board(row) for row in table.rows("board")))
+
+
+def _board(row: Row) -> Board:
+    found = Board(kind=row.text("kind"), names=row.text("names"), may=row.text("may"), source=row.source())
+    if found.may not in ("all", "some", "none"):
+        raise row.wrong(f"may is none of all, some and none: {found.may}")
+    return found

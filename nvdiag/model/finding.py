@@ -53,6 +53,7 @@ class Layer(Enum):
     CUDA_DRIVER = "CUDA driver version"
     TOOLKITS = "toolkits"
     FRAMEWORKS = "frameworks"
+    CUDA_LIBRARIES = "CUDA libraries"
     REQUIRED = "required"
 
 

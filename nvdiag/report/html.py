@@ -16,7 +16,7 @@ from nvdiag.model.diagnosis import Diagnosis, Status
 from nvdiag.model.finding import Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import Unknown
-from nvdiag.report import sentences, timeline, untold
+from nvdiag.report import cuda_picture, sentences, timeline, untold
 from nvdiag.report.asks import question
 from nvdiag.report.printable import obeyed_by_nobody, printable
 from nvdiag.report.shown import fact
@@ -60,6 +60,7 @@ def render(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> str:
         reboot=_reboot(diagnosis),
         history=history,
         owner=owner,
+        picture=cuda_picture.in_full(diagnosis),
         findings=diagnosis.findings,
         asks=asked.asks if asked else (),
         marks_of=sentences.marks,

@@ -13,7 +13,7 @@ from nvdiag.facts.system import Distribution, RunningKernel
 from nvdiag.model.diagnosis import Diagnosis, Ranked, Status, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Remedy, Severity
 from nvdiag.model.text import listed
-from nvdiag.report import sentences, timeline, untold
+from nvdiag.report import cuda_picture, sentences, timeline, untold
 from nvdiag.report.asks import question
 from nvdiag.report.printable import obeyed_by_nobody, printable
 from nvdiag.report.shown import fact
@@ -62,6 +62,7 @@ def _lines(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> Iterator[st
     yield f"{_heading(diagnosis)}. {sentences.judged(diagnosis)}; exit code {diagnosis.exit_code(fail_on, strict)}."
     yield ""
     yield from _stack(diagnosis)
+    yield from _picture(diagnosis)
     history, owner = timeline.lines(diagnosis), timeline.belongs_to(diagnosis)
     for ranked in diagnosis.findings:
         yield from _finding(ranked)
@@ -100,6 +101,21 @@ def _stack(diagnosis: Diagnosis) -> Iterator[str]:
     yield ""
     if status := status_lines(diagnosis):
         yield from (f"- {prose(line)}" for line in status)
+        yield ""
+
+
+def _picture(diagnosis: Diagnosis) -> Iterator[str]:
+    """Library by library what a program gets that was asked about by name."""
+    for program, lines in cuda_picture.in_full(diagnosis).items():
+        yield f"<details><summary>What {prose(program)} gets of CUDA's libraries</summary>"
+        yield ""
+        yield "| library | version | by | |"
+        yield "| --- | --- | --- | --- |"
+        for one in lines:
+            below = "<br>".join(_cell(text) for text in one.below)
+            yield f"| {_cell(one.soname)} | {prose(one.version)} | {prose(one.rule)} | {below} |"
+        yield ""
+        yield "</details>"
         yield ""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from nvdiag.facts.answers import DriverCuda, NvmlAnswer
+from nvdiag.facts.cuda_libraries import CudaLibraries
 from nvdiag.facts.frameworks import Framework, Frameworks
 from nvdiag.facts.libraries import DriverLibraries, Kind, LibraryChoice
 from nvdiag.facts.module_files import NextBootModule
@@ -23,6 +24,7 @@ from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Confidence, Layer, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.report import cuda_picture
 from nvdiag.report.shown import fact
 
 
@@ -50,6 +52,7 @@ def rows(diagnosis: Diagnosis) -> list[Row]:
         _cuda(fact(facts, DriverCuda)),
         *_toolkits(fact(facts, Toolkits)),
         *_frameworks(fact(facts, Frameworks)),
+        *_cuda_libraries(fact(facts, CudaLibraries)),
         *_required(fact(facts, RequirementResults)),
     ]
     return [_marked(row, diagnosis) for row in shown]
@@ -167,6 +170,13 @@ def _cuda(cuda: DriverCuda | Unknown) -> Row:
     if isinstance(cuda, Unknown):
         return _unsure(Layer.CUDA_DRIVER, cuda)
     return Row(layer=Layer.CUDA_DRIVER, value=cuda.version.text, source=cuda.source)
+
+
+def _cuda_libraries(libraries: CudaLibraries | Unknown) -> Iterator[Row]:
+    """What each framework here, or the named program, gets; nothing where none asks for CUDA's libraries."""
+    if isinstance(libraries, CudaLibraries):
+        for value, folder in cuda_picture.in_short(libraries):
+            yield Row(layer=Layer.CUDA_LIBRARIES, value=value, source=folder)
 
 
 def _toolkits(toolkits: Toolkits | Unknown) -> Iterator[Row]:

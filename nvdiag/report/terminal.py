@@ -17,7 +17,7 @@ from nvdiag.model.diagnosis import Diagnosis, Ranked, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Layer, Remedy, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import Unknown
-from nvdiag.report import sentences, timeline, untold
+from nvdiag.report import cuda_picture, sentences, timeline, untold
 from nvdiag.report.asks import question
 from nvdiag.report.printable import obeyed_by_nobody, printable
 from nvdiag.report.shown import fact
@@ -73,6 +73,7 @@ def _lines(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) ->
     yield from _reboot(diagnosis, look)
     if stack:
         yield Text()
+    yield from _picture(diagnosis, look)
     history, owner = timeline.lines(diagnosis), timeline.belongs_to(diagnosis)
     if owner is None and history:
         yield from _timeline(history, "", look)
@@ -129,6 +130,21 @@ def _reboot(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
     text.append((_MARKS if look.unicode else _ASCII_MARKS)[mark], style=_MARK_STYLES[mark])
     text.append(f" {'a reboot':<{_LABEL_WIDTH}}")
     yield from _value(text, row, look)
+
+
+def _picture(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+    """Library by library what a program gets that was asked about by name."""
+    for program, lines in cuda_picture.in_full(diagnosis).items():
+        for line in _wrapped(f"{printable(program)} gets of CUDA's libraries:", "", look, hang="  "):
+            yield Text(line, style="bold")
+        for one in lines:
+            words = "  ".join(part for part in (one.version, printable(one.rule)) if part)
+            for line in _wrapped(words, f"  {printable(one.soname):<24} ", look, hang=" " * 27):
+                yield Text(line)
+            for below in one.below:
+                for line in _wrapped(printable(below), "      ", look):
+                    yield Text(line, style="dim")
+        yield Text()
 
 
 def _value(text: Text, row: Row, look: Look) -> Iterator[Text]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nvdiag.facts.cuda_libraries import CudaCopy, CudaLibraries
+from nvdiag.facts.cuda_libraries import CudaLibraries
 from nvdiag.facts.device_code import DeviceCodes
 from nvdiag.facts.frameworks import Framework, Frameworks
 from nvdiag.facts.kernel_log import KernelLog
-from nvdiag.facts.loaded_libraries import LoadedLibraries, LoadedLibrary
+from nvdiag.facts.loaded_libraries import LoadedLibraries
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.python_environments import PythonEnvironments
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.report import cuda_picture
 from nvdiag.report.asks import question
 from nvdiag.report.logged import logged_xids
 from nvdiag.report.shown import fact
@@ -29,7 +30,7 @@ def told(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "nvidia_smi": _smi(fact(facts, SmiReport)),
         "frameworks": _frameworks(fact(facts, TorchBuild), fact(facts, Frameworks), fact(facts, DeviceCodes)),
         "python_environments": _environments(fact(facts, PythonEnvironments)),
-        "cuda_libraries": _cuda_libraries(fact(facts, CudaLibraries), fact(facts, LoadedLibraries)),
+        "cuda_libraries": cuda_picture.data(fact(facts, CudaLibraries), fact(facts, LoadedLibraries)),
         "python_packages": _packages(fact(facts, PythonPackages)),
         "messages": _messages(fact(facts, Messages)),
         "xids": _xids(fact(facts, KernelLog)),
@@ -90,6 +91,8 @@ def _frameworks(torch: TorchBuild | Unknown, installed: Frameworks | Unknown, co
         found["torch"] = {
             "architectures": [],
             "builds": [],
+            "cudnn": None,
+            "torch": None,
             **found.get("torch", {}),
             "version": torch.version,
             "cuda": torch.cuda.text if torch.cuda else None,
@@ -111,35 +114,9 @@ def _framework(one: Framework) -> dict[str, Json]:
         "source": one.source,
         "architectures": list(one.architectures),
         "builds": [cuda.text for cuda in one.builds],
+        "cudnn": one.cudnn.text if one.cudnn else None,
+        "torch": one.torch,
     }
-
-
-def _cuda_libraries(libraries: CudaLibraries | Unknown, loaded: LoadedLibraries | Unknown) -> Json:
-    if isinstance(libraries, Unknown):
-        return _why(libraries)
-    asked = loaded.loaded if isinstance(loaded, LoadedLibraries) else {}
-    return {
-        "program": libraries.program or None,
-        "libraries": {
-            soname: {
-                "taken": _copy(one.taken) if one.taken else None,
-                "rule": one.rule,
-                "asked_by": one.asked_by or None,
-                "wanted": one.wanted.text if one.wanted else None,
-                "others": [_copy(other) for other in one.others],
-                "loaded": _loaded(asked[soname]) if soname in asked else None,
-            }
-            for soname, one in libraries.libraries.items()
-        },
-    }
-
-
-def _loaded(one: LoadedLibrary) -> dict[str, Json]:
-    return {"version": one.version.text if one.version else None, "error": one.error}
-
-
-def _copy(copy: CudaCopy) -> dict[str, Json]:
-    return {"path": copy.path, "version": copy.version.text if copy.version else None, "source": copy.source}
 
 
 def _environments(environments: PythonEnvironments | Unknown) -> Json:

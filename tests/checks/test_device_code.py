@@ -92,3 +92,58 @@ def test_the_library_is_not_read_where_no_gpu_is_known() -> None:
     host: Host = tree.host()
     diagnosed(host)
     assert not [one for one in host.asked if one.startswith("contents fatbin")]  # type: ignore[attr-defined]
+
+
+def with_triton(capability: str, *versions: str, env: dict[str, str] | None = None) -> Tree:
+    """Triton whose assemblers are of these CUDA versions, the second one for newer GPUs."""
+    folder = f"{site()}/triton/backends/nvidia/bin"
+    names = [f"{folder}/{name}" for name, _ in zip(("ptxas", "ptxas-blackwell"), versions, strict=False)]
+    said = "ptxas: NVIDIA (R) Ptx optimizing assembler\nCuda compilation tools, release {0}, V{0}.86\n"
+    return machine(
+        capability,
+        code=container(("sm", 80), ("sm", 90), ("sm", 100), ("compute", 50)),
+        also=package("triton", "3.4.0"),
+    ).but(
+        files=dict.fromkeys(names, ""),
+        commands={
+            f"{path} --version": {"exit": 0, "stdout": said.format(version), "stderr": ""}
+            for path, version in zip(names, versions, strict=True)
+        },
+        env=env or {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("capability", "versions"),
+    [("9.0", ("12.4",)), ("12.0", ("12.8",)), ("12.0", ("12.4", "12.8")), ("10.7", ("12.9", "13.4"))],
+)
+def test_a_triton_whose_assembler_knows_the_gpu_is_no_finding(capability: str, versions: tuple[str, ...]) -> None:
+    assert ids(with_triton(capability, *versions)) == []
+
+
+def test_a_triton_whose_assembler_is_older_than_the_gpu_is_told() -> None:
+    tree = with_triton("12.0", "12.4")
+    found = first(tree)
+    assert (found.id, found.subject, found.severity) == ("gpu-arch-not-in-build", "triton", Severity.WARNING)
+    assert "Triton 3.4.0 brings ptxas of CUDA 12.4" in found.title
+    assert ids(tree.snapshot()) == ids(tree)
+    assert ids(with_triton("12.0", "12.4", env={"TRITON_PTXAS_PATH": "/usr/local/cuda/bin/ptxas"})) == []
+
+
+def test_an_assembler_newer_than_the_table_is_unknown() -> None:
+    outcome = next(
+        one for one in diagnosed(with_triton("9.0", "99.0")).checks if one.name == "tritons_assembler_knows_the_gpus"
+    )
+    assert (outcome.status.value, "newer than nvdiag's table" in outcome.reason) == ("unknown", True)
+
+
+BNB = "bitsandbytes/libbitsandbytes_cuda126.so"
+
+
+def test_bitsandbytes_is_judged_by_the_library_that_it_takes() -> None:
+    bnb = package("bitsandbytes", "0.50.2", {"bitsandbytes/libbitsandbytes_cuda118.so": ""})
+    tree = machines.joined(
+        machine("12.0", also=bnb), Tree(images={f"{site()}/{BNB}": fatbin(container(("sm", 80), ("sm", 90)))})
+    )
+    found = first(tree)
+    assert (found.subject, found.evidence[0].source) == ("bitsandbytes", f"{site()}/{BNB}")

@@ -88,6 +88,7 @@ def test_a_branch_that_neither_note_nor_table_has_is_merely_possible() -> None:
 def test_a_geforce_cannot_use_it_and_cuinit_makes_that_certain() -> None:
     likely = found(machine(gpus=(GEFORCE,)))
     assert (likely.id, likely.confidence) == ("cuda-compat-unsupported", Confidence.LIKELY)
+    assert any("GeForce and TITAN boards: none of them" in one.excerpt for one in likely.evidence)
     certain = found(
         machine(gpus=(GEFORCE,), cuda={"init": 804, "init_name": "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE"})
     )
@@ -98,6 +99,22 @@ def test_a_geforce_cannot_use_it_and_cuinit_makes_that_certain() -> None:
 def test_one_geforce_among_others_is_merely_possible() -> None:
     finding = found(machine(gpus=(A100, GEFORCE)))
     assert (finding.id, finding.confidence) == ("cuda-compat-unsupported", Confidence.POSSIBLE)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words"),
+    [
+        ("NVIDIA RTX A6000", "NVIDIA allows selected ones, and names none"),
+        ("NVIDIA Something 1", "nvdiag's table has no such GPU"),
+    ],
+)
+def test_of_a_board_that_the_table_does_not_decide_about_nothing_is_claimed(gpu: str, words: str) -> None:
+    host = WithNote(machine(gpus=(gpu,)), NOTE)
+    assert ids(host) == []
+    outcome = next(one for one in diagnosed(host).checks if one.name == "cuda_compat_is_on_gpus_that_it_is_made_for")
+    assert (outcome.status.value, words in outcome.reason) == ("unknown", True)
+    asked = machine(gpus=(gpu,), cuda={"init": 0, "count": 1})
+    assert ids(WithNote(asked, NOTE)) == []
 
 
 def test_cuinit_has_the_last_word() -> None:

@@ -7,16 +7,30 @@ from typing import Any
 import pytest
 
 from nvdiag.engine import Facts
-from nvdiag.facts.frameworks import Frameworks, parse_torch_version
+from nvdiag.facts.framework_builds import parse_torch_version
+from nvdiag.facts.frameworks import Frameworks, nearest_build
 from nvdiag.facts.python_environments import PythonEnvironments, parse_info
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.host import Host
 from nvdiag.model.finding import Confidence, Severity
 from nvdiag.model.unknown import NotApplicable
+from nvdiag.model.versions import CudaVersion
 from nvdiag.report.told_facts import told
 from tests.checks.diagnosing import diagnosed, first, ids
 from tests.scenarios import machines, pythons
-from tests.scenarios.pythons import VENV, library, onnxruntime, package, site, torch, venv
+from tests.scenarios.pythons import (
+    TENSORFLOW,
+    VENV,
+    container,
+    fatbin,
+    jax,
+    library,
+    onnxruntime,
+    package,
+    site,
+    torch,
+    venv,
+)
 from tests.scenarios.tree import Tree
 
 NEW = "570.172.08"
@@ -158,12 +172,7 @@ def test_another_file_in_its_place_tells_nothing(text: str) -> None:
     assert parse_torch_version(text) is None
 
 
-TENSORFLOW = """import collections
-
-build_info = collections.OrderedDict([('cpu_compiler', '/usr/lib/llvm-18/bin/clang'), ('cuda_compute_capabilities', \
-['sm_60', 'sm_70', 'sm_80', 'sm_89', 'compute_90']), ('cuda_version', '12.5.1'), ('cudnn_version', '9'), \
-('is_cuda_build', True), ('is_rocm_build', False), ('is_tensorrt_build', False)])
-"""
+CT2 = "ctranslate2.libs/libctranslate2-a7a60d30.so.4.8.5"
 BNB = {f"bitsandbytes/{name}": "" for name in ("libbitsandbytes_cpu.so", "libbitsandbytes_cuda118.so")}
 FLASH = "flash_attn_2_cuda.cpython-312-x86_64-linux-gnu.so"
 GGML = {f"llama_cpp/lib/{name}": "" for name in ("libggml-base.so", "libggml-cpu.so", "libllama.so")}
@@ -198,6 +207,28 @@ GGML = {f"llama_cpp/lib/{name}": "" for name in ("libggml-base.so", "libggml-cpu
             (package("torchvision", "0.23.0"), elf("torchvision/_C.so", "libcudart.7ec1eba6.so.12")), "torchvision",
             ("0.23.0", "12", False),
         ),
+        (
+            (package("vllm", "0.33.0"), elf("vllm/_C_stable_libtorch.abi3.so", "libcudart.so.13")), "vllm",
+            ("0.33.0", "13", False),
+        ),
+        (
+            (package("cupy", "14.2.0"), elf("cupy_backends/cuda/libs/cublas.cpython-312.so", "libcublas.so.12")),
+            "cupy", ("14.2.0", "12", False),
+        ),
+        (
+            (package("ctranslate2", "4.8.5"), Tree(images={f"{site()}/{CT2}": fatbin(container(("sm", 80)))})),
+            "ctranslate2", ("4.8.5", "12", False),
+        ),
+        (
+            (package("ctranslate2", "3.24.0"), Tree(images={f"{site()}/{CT2}": fatbin(container(("sm", 80)))})),
+            "ctranslate2", ("3.24.0", "11", False),
+        ),
+        (
+            (package("ctranslate2", "4.8.5"), Tree(images={f"{site()}/{CT2}": fatbin()})),
+            "ctranslate2", ("4.8.5", None, True),
+        ),
+        ((package("ctranslate2", "4.8.5"),), "ctranslate2", ("4.8.5", None, False)),
+        ((jax(13),), "jaxlib", ("0.10.2", "13", False)),
         ((package("vllm", "0.11.0+cu129"),), "vllm", ("0.11.0+cu129", "12.9", False)),
         ((package("vllm", "0.11.0+cpu"),), "vllm", ("0.11.0+cpu", None, True)),
         ((package("triton", "3.4.0"),), "triton", ("3.4.0", None, False)),
@@ -214,6 +245,39 @@ def test_each_framework_is_read_from_its_own_files(packages: tuple[Tree, ...], n
 def test_the_architectures_that_tensorflow_names_are_told() -> None:
     machine = with_packages(package("tensorflow", "2.19.0", {"tensorflow/python/platform/build_info.py": TENSORFLOW}))
     assert facts(machine)[Frameworks].found["tensorflow"].architectures[-1] == "compute_90"
+
+
+def test_the_cudnn_and_the_pytorch_that_a_build_names_are_told() -> None:
+    provider = elf("onnxruntime/capi/libonnxruntime_providers_cuda.so", "libcudnn.so.9")
+    found = facts(
+        with_packages(
+            package("tensorflow", "2.19.0", {"tensorflow/python/platform/build_info.py": TENSORFLOW}),
+            package("onnxruntime-gpu", "1.22.0", onnxruntime("onnxruntime-gpu")),
+            provider,
+            package("jaxlib", "0.4.25+cuda12.cudnn89"),
+            package("flash-attn", "2.8.3+cu12torch2.8cxx11abiTRUE"),
+        )
+    )[Frameworks].found
+    assert {name: one.cudnn.text for name, one in found.items() if one.cudnn} == {
+        "tensorflow": "9",
+        "onnxruntime": "9",
+        "jaxlib": "8.9",
+    }
+    assert (found["flash-attn"].torch, str(found["flash-attn"].cuda)) == ("2.8", "12")
+
+
+@pytest.mark.parametrize(
+    ("builds", "cuda", "chosen"),
+    [
+        ("11.8 12.4 12.8 13.0", "12.8", "12.8"),
+        ("11.8 12.4 12.8 13.0", "12.9", "12.8"),
+        ("11.8 12.4 12.8 13.0", "12.1", "12.4"),
+        ("11.8 12.4", "13.0", None),
+    ],
+)
+def test_bitsandbytes_takes_the_nearest_of_its_libraries(builds: str, cuda: str, chosen: str | None) -> None:
+    found = nearest_build([CudaVersion.of(one) for one in builds.split()], CudaVersion.of(cuda))
+    assert (found.text if found else None) == chosen
 
 
 # Nothing is wrong
@@ -306,6 +370,13 @@ def test_an_extension_for_another_cuda_major_than_torchs_is_a_mismatch(name: str
     assert ids(with_packages(torch(), package(name, "1.0"), elf(path, "libcudart.so.11.0"))) == [
         "framework-cuda-mismatch"
     ]
+
+
+def test_an_extension_for_another_pytorch_is_a_mismatch() -> None:
+    assert ids(with_packages(torch(), package("flash-attn", "2.8.3+cu12torch2.8cxx11abiTRUE"))) == []
+    found = first(with_packages(torch(), package("flash-attn", "2.8.3+cu12torch2.7cxx11abiTRUE")))
+    assert (found.id, found.subject) == ("framework-cuda-mismatch", "flash-attn")
+    assert "is compiled for PyTorch 2.7, and PyTorch here is 2.8.0+cu128" in found.title
 
 
 def test_bitsandbytes_without_a_library_for_torchs_major_is_a_mismatch() -> None:

@@ -22,10 +22,14 @@ from tests.report.reporting import as_document
 from tests.scenarios import machines
 from tests.scenarios.pythons import (
     PRELOADING_ALL,
+    container,
+    fatbin,
+    jax,
     library,
     onnxruntime,
     package,
     site,
+    tensorflow,
     torch,
     torch_with_cuda,
     venv,
@@ -207,6 +211,7 @@ def test_a_cache_that_cannot_be_read_is_no_missing_library() -> None:
 def test_the_picture_is_in_the_report_and_in_the_snapshot() -> None:
     machine = with_torch(NVJITLINK, preloads=False)
     told = as_document(diagnosed(machine))["facts"]["cuda_libraries"]
+    assert (told["libcuda"]["rule"], told["beside"]) == ("ldconfig's cache", {})
     assert told["libraries"]["libnvJitLink.so.12"] == {
         "taken": {
             "path": f"{OLD}/libnvJitLink.so.12", "version": "12.1.105", "source": f"{OLD}/libnvJitLink.so.12.1.105",
@@ -267,6 +272,102 @@ def test_a_llama_cpp_for_cuda_without_cudas_libraries_is_told() -> None:
     assert "llama-cpp-python 0.3.16 needs libcublas.so.12" in found.title
 
 
+def of_cuda12(*folders: str) -> Tree:
+    """NVIDIA's wheels in these folders; JAX and TensorFlow ask for more of them than PyTorch here does."""
+    more = {"cufft": "libcufft.so.11", "cuda_cupti": "libcupti.so.12"}
+    own = [
+        machines.joined(
+            package(f"nvidia-{folder.replace('_', '-')}-cu12", "12.8.90"),
+            library(f"{site()}/nvidia/{folder}/lib/{more[folder]}", ("libc.so.6",)),
+        )
+        for folder in folders
+        if folder in more
+    ]
+    return machines.joined(*own, *(wheel(folder) for folder in folders if folder not in more))
+
+
+JAXS = ("cuda_runtime", "cublas", "cusparse", "nvjitlink", "cudnn", "cufft", "cuda_cupti")
+
+
+def test_jaxs_plug_in_gets_nvidias_wheels_by_their_paths_before_ld_library_path() -> None:
+    machine = machines.joined(
+        WELL, venv(jax(12), of_cuda12(*JAXS)), toolkit("libcublas.so.12", "libcublas.so.12.1.3.1")
+    )
+    found = picture(machine)
+    cublas = found.libraries["libcublas.so.12"]
+    assert found.program == "jaxlib 0.10.2"
+    assert (cublas.rule, cublas.taken.path if cublas.taken else "") == (
+        PRELOADED, f"{site()}/nvidia/cublas/lib/libcublas.so.12",
+    )  # fmt: skip
+    assert ids(machine) == []
+
+
+def test_what_jaxs_plug_in_does_not_find_is_told_with_its_own_extra() -> None:
+    found = first(machines.joined(WELL, venv(jax(12), of_cuda12(*JAXS[:-2]))))
+    assert (found.id, found.severity) == ("cuda-library-missing", Severity.ERROR)
+    assert found.title == "jaxlib 0.10.2 needs libcufft.so.11 and libcupti.so.12, which the loader does not find for it"
+    assert found.remedies[0].commands == ("/srv/app/.venv/bin/python -m pip install 'jax[cuda12]==0.10.2'",)
+
+
+TENSORFLOWS = ("cuda_runtime", "cublas", "cusparse", "nvjitlink", "cudnn", "cufft")
+
+
+def test_tensorflow_without_any_of_it_is_for_the_cpu_and_without_some_of_it_a_warning() -> None:
+    assert ids(machines.joined(WELL, venv(tensorflow()))) == []
+    whole = machines.joined(WELL, venv(tensorflow(), of_cuda12(*TENSORFLOWS)))
+    framework = f"{site()}/tensorflow/libtensorflow_framework.so.2"
+    assert picture(whole).libraries["libcudnn.so.9"].rule == f"DT_RUNPATH of {framework}"
+    assert ids(whole) == []
+    found = first(machines.joined(WELL, venv(tensorflow(), of_cuda12(*TENSORFLOWS[:-1]))))
+    assert (found.id, found.severity) == ("cuda-library-missing", Severity.WARNING)
+    assert "'tensorflow[and-cuda]==2.21.0'" in found.remedies[0].commands[0]
+
+
+def test_ctranslate2_opens_cublas_by_its_name_alone() -> None:
+    path = f"{site()}/ctranslate2.libs/libctranslate2-a7a60d30.so.4.8.5"
+    ct2 = machines.joined(
+        package("ctranslate2", "4.8.5"),
+        Tree(images={path: fatbin(container(("sm", 80)))}, needs={path: {"needed": ["libc.so.6"], "rpath": "$ORIGIN"}}),
+    )
+    assert ids(machines.joined(WELL, venv(ct2, wheel("cublas")))) == []
+    known = machines.joined(WELL, venv(ct2, wheel("cublas"))).but(
+        env={"LD_LIBRARY_PATH": f"{site()}/nvidia/cublas/lib"}
+    )
+    assert picture(known).libraries["libcublas.so.12"].rule == "LD_LIBRARY_PATH"
+
+
+def test_a_framework_of_another_cuda_major_beside_pytorch_is_told_apart() -> None:
+    own = package("onnxruntime-gpu", "1.31.1", onnxruntime("onnxruntime-gpu", "1.31.1", "13.0"))
+    provider = library(f"{site()}/{PROVIDER}", ("libcublas.so.13", "libcudart.so.13", "libcudnn.so.9"))
+    machine = with_torch(own, provider)
+    found = picture(machine)
+    assert (found.program, list(found.beside)) == ("torch 2.8.0+cu128", ["onnxruntime 1.31.1"])
+    (ranked,) = [one for one in diagnosed(machine).findings if one.finding.id == "cuda-library-missing"]
+    told = ranked.finding
+    assert (told.subject, told.severity) == ("onnxruntime", Severity.WARNING)
+    assert "onnxruntime 1.31.1 needs libcublas.so.13 and libcudart.so.13" in told.title
+    document = as_document(diagnosed(machine))["facts"]["cuda_libraries"]
+    assert document["beside"]["onnxruntime 1.31.1"]["libcublas.so.13"]["taken"] is None
+    assert told.detail.endswith("Here is libcublas.so.12 and libcudart.so.12, which is for another CUDA major.")
+
+
+def test_the_versions_that_newer_releases_pin_through_cuda_toolkit_are_the_wanted_ones() -> None:
+    asked = ("nvidia-cublas-cu12==12.9.1.4.*; sys_platform == 'linux' and extra == 'cublas'",)
+    machine = with_torch(package("cuda-toolkit", "12.9.1", requires=asked))
+    info = f"{site()}/torch-2.8.0.dist-info/METADATA"
+    machine = machine.but(files={info: "Name: torch\nRequires-Dist: cuda-toolkit[cublas]==12.9.1\n"})
+    assert str(picture(machine).libraries["libcublas.so.12"].wanted) == "12.9.1.4"
+
+
+def test_the_drivers_own_library_is_part_of_the_picture() -> None:
+    libcuda = picture(with_torch()).libcuda
+    assert libcuda is not None
+    assert (libcuda.path, libcuda.rule) == (f"{machines.MULTIARCH}/libcuda.so.1", "ldconfig's cache")
+    found = picture(server("libcudart.so.12", "libcublas.so.12")).libcuda
+    assert found is not None
+    assert found.by == "/opt/llama/bin/libggml-cuda.so"
+
+
 @pytest.mark.parametrize("odd", [7, None, "libcublas.so.12", [7, None, {}], {"needed": 1}])
 def test_an_odd_recording_of_what_a_library_needs_is_read_as_none(odd: object) -> None:
     document = json.loads(json.dumps(with_torch().snapshot().document))
@@ -297,6 +398,14 @@ def test_without_deep_nothing_is_loaded() -> None:
     machine = with_torch()
     assert as_document(diagnosed(machine))["facts"]["cuda_libraries"]["libraries"]["libcudnn.so.9"]["loaded"] is None
     assert not [one for one in machine.snapshot().recorded("probes") if one.startswith("libraries")]
+
+
+def test_with_deep_a_library_that_contradicts_its_files_is_told() -> None:
+    found = first(
+        deep({"nccl/lib/libnccl.so.2": {"version": "2.21.5"}, "cudnn/lib/libcudnn.so.9": {"version": "9.10"}})
+    )
+    assert (found.id, found.severity, found.confidence) == ("nccl-mismatch", Severity.WARNING, Confidence.CERTAIN)
+    assert found.title == "libnccl.so.2 says of itself that it is 2.21.5, and its files tell 2.27.3"
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,20 @@ import pytest
 
 from nvdiag.knowledge import cuda
 from nvdiag.knowledge._tables import MalformedTable, Table
-from nvdiag.knowledge.forward_compat import compat_of, never_on, package_for, package_of_branch, packages
+from nvdiag.knowledge.forward_compat import board, compat_of, never_on, package_for, package_of_branch, packages
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import CudaVersion
 
 BASE = "[[base]]\nbranch = {}\nsource = ['s']\n"
 PACKAGE = "[[package]]\ncuda = '{}'\nbranch = {}\nbases = {}\nsource = ['s']\n"
-NEVER = "[[never]]\nnames = 'GeForce'\nsource = ['s']\n"
+BOARD = "[[board]]\nkind = 'GeForce'\nnames = 'GeForce'\nmay = '{}'\nsource = ['s']\n"
 RELEASED = [row for row in cuda.toolkits() if CudaVersion.of("12.2") <= row.cuda <= CudaVersion.of("12.4")]
 
 
-def table(*packages: tuple[str, int, list[int]], bases: tuple[int, ...] = (535, 545)) -> Table:
-    text = "[sources]\ns = 'a source'\n" + NEVER
+def table(*packages: tuple[str, int, list[int]], bases: tuple[int, ...] = (535, 545), may: str = "none") -> Table:
+    text = "[sources]\ns = 'a source'\n" + BOARD.format(may)
     text += "".join(BASE.format(one) for one in bases) + "".join(PACKAGE.format(*one) for one in packages)
-    return Table("compat.toml", text, ("base", "package", "never"))
+    return Table("compat.toml", text, ("base", "package", "board"))
 
 
 def test_a_package_carries_the_branch_of_its_toolkit_for_older_ones() -> None:
@@ -54,10 +54,38 @@ def test_the_oldest_package_for_a_program_on_a_branch(version: str, base: int, n
     assert (row.name if row else None) == name
 
 
-def test_geforce_boards_are_left_out_and_boards_of_the_data_centre_are_not() -> None:
-    assert never_on("NVIDIA GeForce RTX 4090")
-    assert never_on("NVIDIA TITAN RTX")
-    assert not any(never_on(name) for name in ("NVIDIA A100-SXM4-40GB", "NVIDIA RTX A6000", "Tesla T4", "NVIDIA L40S"))
+@pytest.mark.parametrize(
+    ("name", "may"),
+    [
+        ("NVIDIA GeForce RTX 4090", "none"),
+        ("NVIDIA TITAN RTX", "none"),
+        ("Quadro P4000", "none"),
+        ("NVIDIA T1000 8GB", "none"),
+        ("Quadro RTX 8000", "some"),
+        ("NVIDIA RTX A6000", "some"),
+        ("NVIDIA RTX 6000 Ada Generation", "some"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "some"),
+        ("NVIDIA A100-SXM4-40GB", "all"),
+        ("NVIDIA A10G", "all"),
+        ("Tesla T4", "all"),
+        ("NVIDIA L40S", "all"),
+        ("NVIDIA H100 80GB HBM3", "all"),
+        ("NVIDIA GH200 480GB", "all"),
+        ("NVIDIA B200", "all"),
+        ("NVIDIA GB300", "all"),
+        ("NVIDIA Something 1", None),
+    ],
+)
+def test_boards_are_told_by_their_names(name: str, may: str | None) -> None:
+    row = board(name)
+    assert (row.may if row else None) == may
+    assert never_on(name) is (may == "none")
+    assert row is None or row.source
+
+
+def test_a_board_that_neither_all_nor_some_nor_none_may_is_refused() -> None:
+    with pytest.raises(MalformedTable, match="may is none of all, some and none: perhaps"):
+        compat_of(table(*WELL, may="perhaps"), RELEASED)
 
 
 WELL: tuple[tuple[str, int, list[int]], ...] = (("12.2", 535, []), ("12.3", 545, [535]), ("12.4", 550, [535, 545]))

@@ -12,7 +12,7 @@ from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.finding import Severity
 from nvdiag.report import as_json, terminal
-from tests.scenarios import containers, jetson, machines, vgpu, wsl
+from tests.scenarios import containers, jetson, machines, pythons, vgpu, wsl
 from tests.scenarios.tree import Tree
 
 WELL = "570.172.08"
@@ -23,6 +23,26 @@ PROBES = ("nvml", "cuda", "driver-files", "nodes")
 def mismatch() -> Tree:
     """570.169 is loaded, 570.172.08 installed, and one submodule is of a third release."""
     return machines.ubuntu_dkms("570.169", WELL, WELL).but(files={"/sys/module/nvidia_uvm/version": "570.158.01\n"})
+
+
+def named_environment() -> Tree:
+    """PyTorch, and ONNX Runtime that finds nothing, in an environment that was asked for and is looked at deeply."""
+    own = pythons.package("onnxruntime-gpu", "1.31.1", pythons.onnxruntime("onnxruntime-gpu", "1.31.1", "13.0"))
+    provider = f"{pythons.site()}/onnxruntime/capi/libonnxruntime_providers_cuda.so"
+    older = "/usr/local/cuda-12.1/lib64/libnccl.so.2.17.1"
+    said = {f"{pythons.site()}/nvidia/nccl/lib/libnccl.so.2": {"version": "2.27.3"}}
+    return machines.joined(
+        machines.ubuntu_dkms(WELL),
+        pythons.venv(pythons.torch_with_cuda(), own, pythons.library(provider, ("libcublas.so.13", "libcuda.so.1"))),
+        Tree(libraries={older: 5_000_000}, links={"/usr/local/cuda-12.1/lib64/libnccl.so.2": "libnccl.so.2.17.1"}),
+    ).but(
+        env={
+            "NVDIAG_PYTHON": f"{pythons.VENV}/bin/python",
+            "NVDIAG_DEEP": "1",
+            "LD_LIBRARY_PATH": "/usr/local/cuda-12.1/lib64",
+        },
+        probes={"libraries": {"loaded": said}},
+    )
 
 
 def troubled(answer: Mapping[str, Any]) -> Tree:
@@ -58,6 +78,7 @@ MACHINES: Mapping[str, Callable[[], Host]] = {
     "Jetson": lambda: jetson.board(jetson.R36).host(),
     "WSL": lambda: wsl.without_driver().host(),
     "vGPU": lambda: vgpu.guest(licensed=False).host(),
+    "an environment by its name": lambda: named_environment().host(),
     "a toolkit": lambda: (
         machines.ubuntu_dkms(WELL)
         .but(

@@ -1,7 +1,7 @@
 """Python environments as pip and venv lay them out, with what the builds of frameworks write into their own files.
 
 Texts and dynamic sections follow those of the real wheels: torch 2.8.0, torchvision 0.23.0, onnxruntime-gpu 1.22.0,
-bitsandbytes 0.50.2, NVIDIA's wheels for CUDA 12.8.
+bitsandbytes 0.50.2, jax 0.10.2, tensorflow 2.21.0, NVIDIA's wheels for CUDA 12.8.
 """
 
 from __future__ import annotations
@@ -37,13 +37,16 @@ def venv(*packages: Tree, prefix: str = VENV, system: bool = False) -> Tree:
     return machines.joined(empty, *packages)
 
 
-def package(name: str, version: str, files: Mapping[str, str] | None = None, *, at: str = "") -> Tree:
-    """One distribution: its .dist-info, and files below the environment's packages."""
+def package(
+    name: str, version: str, files: Mapping[str, str] | None = None, *, at: str = "", requires: Sequence[str] = ()
+) -> Tree:
+    """One distribution: its .dist-info, and files below the environment's packages; `requires` is what it asks for."""
     folder = at or site()
     info = f"{folder}/{name.replace('-', '_')}-{version}.dist-info"
+    asked = "".join(f"Requires-Dist: {one}\n" for one in requires)
     return Tree(
         files={
-            f"{info}/METADATA": f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n",
+            f"{info}/METADATA": f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{asked}",
             **{f"{folder}/{path}": text for path, text in (files or {}).items()},
         }
     )
@@ -153,6 +156,45 @@ def torch_with_cuda(*, preloads: bool = True, init: str = "", wheels: Mapping[st
             for name, needed in _TORCHS.items()
         ),
         *(wheel(folder, version) for folder, version in versions.items() if version is not None),
+    )
+
+
+def jax(*majors: int, version: str = "0.10.2") -> Tree:
+    """JAX with plug-ins for these CUDA majors, laid out as its wheels are."""
+    from tests.scenarios import machines
+
+    parts = [package("jax", version), package("jaxlib", version)]
+    for major in majors:
+        folders = ("cublas", "cuda_runtime", "cudnn", "nccl") if major == 12 else ("cu13",)
+        rpath = ":".join(f"$ORIGIN/../../nvidia/{folder}/lib" for folder in folders)
+        parts += [
+            package(f"jax-cuda{major}-plugin", version, requires=(f"jax-cuda{major}-pjrt=={version}",)),
+            package(f"jax-cuda{major}-pjrt", version),
+            library(f"{site()}/jax_plugins/xla_cuda{major}/xla_cuda_plugin.so", ("libc.so.6",), rpath=rpath),
+        ]
+    return machines.joined(*parts)
+
+
+TENSORFLOW = """import collections
+
+build_info = collections.OrderedDict([('cpu_compiler', '/usr/lib/llvm-18/bin/clang'), ('cuda_compute_capabilities', \
+['sm_60', 'sm_70', 'sm_80', 'sm_89', 'compute_90']), ('cuda_version', '12.5.1'), ('cudnn_version', '9'), \
+('is_cuda_build', True), ('is_rocm_build', False), ('is_tensorrt_build', False)])
+"""
+"""tensorflow/python/platform/build_info.py of 2.21.0."""
+
+
+def tensorflow() -> Tree:
+    """TensorFlow with CUDA, laid out as its wheel is."""
+    from tests.scenarios import machines
+
+    folders = ("cublas", "cudnn", "cufft", "cusparse", "cuda_runtime", "nccl")
+    runpath = ":".join(f"$ORIGIN/../nvidia/{folder}/lib" for folder in folders)
+    needed = ("libtensorflow_framework.so.2", "libc.so.6")
+    return machines.joined(
+        package("tensorflow", "2.21.0", {"tensorflow/python/platform/build_info.py": TENSORFLOW}),
+        library(f"{site()}/tensorflow/libtensorflow_cc.so.2", needed, runpath="$ORIGIN/"),
+        library(f"{site()}/tensorflow/libtensorflow_framework.so.2", ("libc.so.6",), runpath=runpath),
     )
 
 
