@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import html
 import json
+import os
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nvdiag.cli import running
+from nvdiag.cli import delivering, running
 from nvdiag.host import Host
 from nvdiag.host.record import RecordingHost
 from nvdiag.host.redact import Redactor, as_text, redacted
 from nvdiag.host.snapshot import SnapshotHost, parse
+from nvdiag.knowledge import pages
+from nvdiag.knowledge.pages import page_ids
+from nvdiag.model.diagnosis import Diagnosis
+from nvdiag.model.finding import Evidence, Remedy
+from nvdiag.unsaid import without_secrets
 from tests.cli.calling import call, process
 from tests.report.reporting import MACHINES
+from tests.report.test_forms import saying
 from tests.scenarios import machines, reports
 from tests.scenarios.tree import Tree
 
@@ -54,6 +65,10 @@ TOLD: dict[str, tuple[str, str]] = {
     "yaml password": ("password: swordfish\n", "swordfish"),
     "json": ('{"hf_token": "qwe-123-rty", "x": 1}', "qwe-123-rty"),
     "json in json": (r'"body": "{\"api_key\": \"esc-777-aped\"}"', "esc-777-aped"),
+    "docker's config": ('{"auths": {"nvcr.io": {"auth": "JG9hdXRodG9rZW46bnY3"}}}', "JG9hdXRodG9rZW46bnY3"),
+    "containerd's auth": ('  auth = "dXNlcjpoaWRkZW4tNw=="\n', "dXNlcjpoaWRkZW4tNw"),
+    "containerd's identity": ("identitytoken = 'q7w8e9r0-refresh'\n", "q7w8e9r0-refresh"),
+    "registry token": ('"registrytoken": "r3gistryTok"', "r3gistryTok"),
     "docker inspect": ('"Env": ["HF_TOKEN=inspected-token-1", "PATH=/bin"]', "inspected-token-1"),
     "compose": ("    - OPENAI_API_KEY=compose1key\n", "compose1key"),
     "unit": ('Environment="VAULT_TOKEN=unit.token.5"', "unit.token.5"),
@@ -147,7 +162,7 @@ KEPT = (
     "crw-rw---- 1 root video 195, 0 Oct 16 22:58 x",
     "NVIDIA RTX 4000 Ada Generation", "NVIDIA TITAN RTX", "localhost:29500", "GPU-1", "std::string c10::cuda",
     "/usr/share/keyrings/nvidia-key.gpg", "Authorization failed", "[    1.5] ACPI: \\_SB.PCI0", "auth: no",
-    "linux-bugs@nvidia.com", "(buildd@lcy02-amd64-080)", "https://developer.download.nvidia.com/compute/cuda/repos?x=1",
+    "auth = disabled", "auth        required      pam_unix.so", "linux-bugs@nvidia.com", "(buildd@lcy02-amd64-080)", "https://developer.download.nvidia.com/compute/cuda/repos?x=1",
     "ubuntu@ubuntu:~$ nvidia-smi", "root@localhost:~# nvidia-smi", "PS1=$ ",
     "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service",
     "secret \"nvidia-gpu\" not found", "gcc version 13.3.0 (Ubuntu 13.3.0-6ubuntu2~24.04)",
@@ -340,8 +355,6 @@ def _judged(report: dict[str, Any]) -> Any:
 
 @pytest.mark.live
 def test_a_live_snapshot_has_nothing_of_the_environments_secrets_and_names(tmp_path: Path) -> None:
-    import os
-
     environment = {
         **{f"X{number}_TOKEN": core for number, (_, core) in enumerate(TOLD.values())},
         "HF_TOKEN": "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345",
@@ -361,3 +374,103 @@ def test_a_live_snapshot_has_nothing_of_the_environments_secrets_and_names(tmp_p
     cores = [core for _, core in TOLD.values()]
     for core in (*cores, "hf_AbCd", "nvapi-AbCd", "mcmillan", *([name] if len(name) > 6 else [])):
         assert not left_in(text, core), core
+
+
+# Reports
+
+
+SECRETS = {
+    name: (text, core) for name, (text, core) in TOLD.items() if not left_in(Redactor().without_secrets(text), core)
+}
+"""What is a secret wherever it stands. Names of people, machines and boards stay in a report, which needs them."""
+FAILED = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 570.172\n"
+
+
+def reports_of(diagnosis: Diagnosis) -> dict[str, str]:
+    choice = running.chosen((), ())
+    wanted = [delivering.Wanted(form=form, verbose=True) for form in delivering.FORMS]
+    return {one.form: delivering.rendered(diagnosis, choice, one, to_file=True) for one in wanted}
+
+
+def assert_unsaid(text: str) -> None:
+    text = text.replace("GPU-4f3d9c12-88aa-1b2c-9d3e-0a1b2c3d4e5f", "")
+    plain = " ".join(html.unescape(text).split())
+    shown = {text, plain, plain.replace("%0A", " ").replace("%25", "%"), plain.replace("\\", "")}
+    assert [core for _, core in SECRETS.values() if any(left_in(one, core) for one in shown)] == []
+
+
+def test_the_secrets_are_most_of_what_is_told() -> None:
+    assert len(SECRETS) > 55
+    assert set(TOLD) - set(SECRETS) >= {"prompt", "syslog", "serial"}
+
+
+def test_no_report_has_a_secret_wherever_a_finding_tells_of_it() -> None:
+    (one,) = saying("x").findings
+    findings = [
+        replace(
+            one.finding,
+            subject=str(number),
+            title=text,
+            detail=text,
+            evidence=(Evidence(source=text, excerpt=text),),
+            remedies=(Remedy(summary=text, commands=(text,), prediction=text),),
+        )
+        for number, (text, _) in enumerate(SECRETS.values())
+    ]
+    told = replace(saying("x"), findings=tuple(replace(one, finding=finding) for finding in findings))
+    for report in reports_of(told).values():
+        assert_unsaid(report)
+
+
+def test_a_command_that_was_pasted_is_told_without_its_secret() -> None:
+    result = call("check", "--from", "-", standard_input=f"$ serve --api-key=Zq8rK2pL7xT --port 80\n{FAILED}".encode())
+    assert "--> serve --api-key=REDACTED-1 --port 80:" in result.stdout
+
+
+def test_no_report_has_a_secret_of_a_machine_that_is_full_of_them() -> None:
+    diagnosis = running.diagnosed(running.begun(planted().host()), running.chosen((), ()))
+    assert diagnosis.findings
+    for report in reports_of(diagnosis).values():
+        assert_unsaid(report)
+
+
+@pytest.mark.parametrize("data", [as_paste().encode(), as_report()], ids=["paste", "report"])
+def test_no_artifact_of_an_input_has_a_secret(data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    asked = [f"--report={form}={tmp_path / form}" for form in delivering.FORMS]
+    result = call("check", "--from", "-", "--format", "github", *asked, standard_input=data)
+    files = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    assert set(files) == {*delivering.FORMS, "summary"}
+    for text in (result.output, *files.values()):
+        assert_unsaid(text)
+
+
+def test_no_word_of_nvdiags_own_and_no_command_is_taken_for_a_secret() -> None:
+    for name in ("mismatch with a consequence", "every probe hung", "a container", "a toolkit", "an empty snapshot"):
+        diagnosis = running.diagnosed(running.begun(MACHINES[name]()), running.chosen((), ()))
+        for report in reports_of(diagnosis).values():
+            assert "REDACTED" not in report
+    for identifier in page_ids():
+        text = pages.page(identifier).body  # type: ignore[union-attr]
+        assert without_secrets(text) == text, identifier
+
+
+@pytest.mark.live
+def test_no_report_of_this_machine_has_a_value_of_a_variable_that_is_not_allowed(tmp_path: Path) -> None:
+    values = {f"PLANTED_{number}": f"plantedvalue{number}x" for number in range(3)}
+    tokens = {"HF_TOKEN": "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345", "NVIDIA_API_KEY": "nvapi-AbCd_1234-efGH5678ijkl"}
+    tokens |= {"NCCL_SECRET_TOKEN": "nccl-secret-7", "CUDA_AUTH": "cuda-auth-77"}
+    argv = [sys.executable, "-c", "import sys; sys.stdin.read()", "--api-key=Zq8rK2pL7xT"]
+    asked = [f"--report={form}={tmp_path / form}" for form in delivering.FORMS]
+    surrounding = {**values, **tokens}
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, env={**os.environ, **surrounding}) as job:
+        summary = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+        of_job = process("check", "--env-of", str(job.pid), "--format", "github", *asked, environment=summary)
+        taken = process("snapshot", "--env-of", str(job.pid), str(tmp_path / "snapshot"))
+        job.communicate(b"")
+    own = process("check", "--format", "json", "--verbose", environment=surrounding)
+    texts = [of_job.stdout, of_job.stderr, taken.stderr, own.stdout, own.stderr]
+    texts += [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()]
+    assert len(texts) == len(delivering.FORMS) + 7
+    for value in (*values.values(), *tokens.values(), "Zq8rK2pL7xT"):
+        assert not any(left_in(text, value) for text in texts), value

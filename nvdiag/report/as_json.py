@@ -31,6 +31,7 @@ from nvdiag.report.elsewhere import elsewhere
 from nvdiag.report.gpus import gpus
 from nvdiag.report.shown import fact
 from nvdiag.report.without_reboot import without_reboot
+from nvdiag.unsaid import without_secrets
 
 SCHEMA_VERSION = 1
 Json = Any
@@ -38,7 +39,18 @@ Json = Any
 
 def render(diagnosis: Diagnosis, areas: Mapping[str, str], fail_on: Severity, strict: bool) -> str:
     """The report as text with a final newline. `areas` maps finding ids to their areas."""
-    return as_json(document(diagnosis, areas, fail_on, strict))
+    told = document(diagnosis, areas, fail_on, strict)
+    own = {one["name"] for one in told["checks"]}  # which are nvdiag's words, however they read
+    return as_json(_unsaid(told, own))
+
+
+def _unsaid(value: Json, own: set[str]) -> Json:
+    """A value of the document with no secret in any of its texts but those that are nvdiag's `own`."""
+    if isinstance(value, str):
+        return value if value in own else without_secrets(value)
+    if isinstance(value, list):
+        return [_unsaid(one, own) for one in value]
+    return {key: _unsaid(one, own) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def document(diagnosis: Diagnosis, areas: Mapping[str, str], fail_on: Severity, strict: bool) -> dict[str, Json]:

@@ -32,11 +32,15 @@ def nagios(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> str:
     """One line with performance data, then a line for each finding. A bar ends the words, so none is among them."""
     state = NAGIOS_STATES[nagios_code(diagnosis, fail_on, strict)]
     causes = [ranked.finding for ranked in diagnosis.findings if ranked.caused_by is None]
-    said = f"{causes[0].id} ({causes[0].kind.value}): {causes[0].title}" if causes else sentences.judged(diagnosis)
+    said = (
+        f"{causes[0].id} ({causes[0].kind.value}): {printable(causes[0].title)}"
+        if causes
+        else sentences.judged(diagnosis)
+    )
     more = f" (+{len(causes) - 1} more)" if len(causes) > 1 else ""
     lines = [f"{_words(f'NVDIAG {state} - {said}{more}')} | {_performance(diagnosis)}"]
     for one in (ranked.finding for ranked in diagnosis.findings):
-        lines.append(_words(f"{one.severity.value} {one.key} ({one.kind.value}): {one.title}"))
+        lines.append(_words(f"{one.severity.value} {one.key} ({one.kind.value}): {printable(one.title)}"))
     return obeyed_by_nobody("\n".join(lines) + "\n")
 
 
@@ -68,7 +72,7 @@ def npd(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> str:
     causes = [ranked.finding for ranked in diagnosis.findings if ranked.caused_by is None]
     if causes:
         more = f" (+{len(causes) - 1} more)" if len(causes) > 1 else ""
-        line = _short(f"{causes[0].key}: {causes[0].title}", NPD_BYTES - len(more)) + more
+        line = _short(f"{causes[0].key}: {printable(causes[0].title)}", NPD_BYTES - len(more)) + more
     else:
         line = _short(f"{diagnosis.verdict(fail_on, strict).value}: {sentences.judged(diagnosis)}", NPD_BYTES)
     return obeyed_by_nobody(f"{line}\n")

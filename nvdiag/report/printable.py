@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from nvdiag.unsaid import without_secrets
+
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\ud800-\udfff\U000e0000-\U000e0fff]"
@@ -17,8 +19,8 @@ _COMMAND_LINE = re.compile(r"^(\s*):(?=:)", re.M)
 
 
 def printable(text: str) -> str:
-    """The text with every control character shown as a replacement character, and newlines as spaces."""
-    shown = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text).replace("\n", " ").replace("\t", " ")
+    """The text without secrets, every control character shown as a replacement character, and newlines as spaces."""
+    shown = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", without_secrets(text)).replace("\n", " ").replace("\t", " ")
     return _COMMAND.sub("# #", shown)
 
 

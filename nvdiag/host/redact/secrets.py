@@ -115,6 +115,11 @@ SECRETS = (
         re.compile(rf"{_PREFIX}(?:secret|token|credentials?){_QUOTE}?{_IS}{_value('maybe')}", re.I),
         ("secret", "token", "credential"),
     ),
+    # how engines keep what registries ask for: Docker's config.json, containerd's config.toml, Podman's auth.json
+    Context(
+        re.compile(rf"(?<![\w.-])(?:auth|(?:identity|registry)_?token){_QUOTE}?{_IS}{_value('maybe')}", re.I),
+        ("auth", "ytoken", "y_token"),
+    ),
     # of a boot menu and of kernels' command lines: who may edit the menu, and what a system is given at boot
     Context(re.compile(r"\bgrub\.pbkdf2\.(?P<secret>\S{1,4000})"), ("grub.pbkdf2.",)),
     Context(re.compile(r"^[ \t]{0,20}password[ \t]{1,8}\S{1,200}[ \t]{1,8}(?P<secret>\S{1,400})", re.M), ("password",)),
