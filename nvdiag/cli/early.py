@@ -1,8 +1,8 @@
-"""Starting the driver's probes before anything else is imported.
+"""Starting the children that a check waits for before anything else is imported.
 
 A plain `nvdiag check` waits for NVML, whose child takes about as long as importing click and the checks. So the child
-is forked first, and the parent imports while it works. A command line that turns out to be wrong costs nothing: the
-children only look.
+is forked first, and the parent imports while it works; likewise the children that are wanted where module and libraries
+do not fit. A command line that turns out to be wrong costs nothing: the children only look.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def begin(arguments: Sequence[str]) -> None:
 
 
 def live_facts(deadline: float | None) -> Facts:
-    """The facts of this machine with its probes under way: the ones that `begin` started, or new ones."""
+    """The facts of this machine with its children under way: the ones that `begin` started, or new ones."""
     if not _started:
         return _live_facts(deadline)
     from nvdiag.host import Host
@@ -45,4 +45,9 @@ def _live_facts(deadline: float | None) -> Facts:
 
     facts = Facts({Host: LiveHost(deadline)})
     facts[Probes]
+    from nvdiag.facts.holders import HolderSearch
+    from nvdiag.facts.packages import PackageSearch
+
+    for kind in (PackageSearch, HolderSearch):
+        facts[kind]
     return facts

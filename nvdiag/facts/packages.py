@@ -43,6 +43,23 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
+class PackageSearch:
+    """The package manager's listing, under way in its child while files are read.
+
+    Only where the driver's parts, by the names of files alone, do not fit.
+    """
+
+    @classmethod
+    def collect(
+        cls, host: Host, distribution: Distribution, modules: KernelModules, libraries: DriverLibraries | Unknown
+    ) -> PackageSearch:
+        if not _in_pieces(modules, libraries):
+            raise NotApplicable("the loaded module and the libraries are one release")
+        host.start_command(*_command(distribution))
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
 class DriverPackages:
     """The installed packages of the driver. `source` is the program that listed them."""
 
@@ -53,6 +70,7 @@ class DriverPackages:
     def collect(
         cls,
         host: Host,
+        search: PackageSearch | Unknown,
         distribution: Distribution,
         modules: KernelModules,
         libraries: DriverLibraries | Unknown,
@@ -81,8 +99,12 @@ class DriverPackages:
 
 def listed(host: Host, distribution: Distribution) -> DriverPackages:
     """Ask the package manager, whatever is in question."""
-    command = {Family.DEBIAN: DPKG, Family.UBUNTU: DPKG, Family.ARCH: PACMAN}.get(distribution.family, RPM)
+    command = _command(distribution)
     return DriverPackages(tuple(parse_packages(host.run(*command).stdout)), command[0])
+
+
+def _command(distribution: Distribution) -> tuple[str, ...]:
+    return {Family.DEBIAN: DPKG, Family.UBUNTU: DPKG, Family.ARCH: PACMAN}.get(distribution.family, RPM)
 
 
 def _stands_against(obstacles: NextBootObstacles | Unknown) -> bool:
@@ -94,15 +116,20 @@ def _something_to_repair(
     modules: KernelModules, libraries: DriverLibraries | Unknown, following: NextBootModule | Unknown
 ) -> bool:
     """Whether a remedy could need a package's name: something is missing, or not all is one release."""
-    if modules.nvidia is None or isinstance(libraries, Unknown) or len(libraries.taken) < 2:
-        return True
-    if any(copy.release not in (None, modules.nvidia.release) for copy in libraries.taken):
+    if isinstance(libraries, Unknown) or _in_pieces(modules, libraries):
         return True
     if isinstance(following, Unknown):
         return False
     if following.file is None or following.libraries is not None:
         return following.file is None or following.file.release != following.libraries
     return any(copy.release != following.file.release for copy in libraries.taken)
+
+
+def _in_pieces(modules: KernelModules, libraries: DriverLibraries | Unknown) -> bool:
+    """Whether the module is not loaded, a library is missing, or they are not one release."""
+    if modules.nvidia is None or isinstance(libraries, Unknown) or len(libraries.taken) < 2:
+        return True
+    return any(copy.release not in (None, modules.nvidia.release) for copy in libraries.taken)
 
 
 def parse_packages(text: str) -> Iterator[Package]:

@@ -111,6 +111,9 @@ class Host(ABC):
     def start(self, probe: str) -> None:
         """Start one more probe's child now, to be waited for when its answer is asked for."""
 
+    def start_command(self, *argv: str) -> None:
+        """Start a helper command now, to be waited for when `run` asks for its answer."""
+
     def recorded(self, section: str) -> tuple[str, ...]:
         """What a recording has in a section: where to look besides the usual places. A live machine names nothing."""
         return ()

@@ -38,18 +38,6 @@ def may_open() -> bool:
     return True
 
 
-def journal_may_tell() -> bool:
-    """Whether this user may read the system's journal; its folders are looked at, since journalctl only warns."""
-    for root in ("/var/log/journal", "/run/log/journal"):
-        try:
-            names = os.listdir(root)
-        except OSError:
-            continue
-        if any(os.access(f"{root}/{name}/system.journal", os.R_OK) for name in names):
-            return True
-    return False
-
-
 def of_device() -> str:
     """What /dev/kmsg holds. OSError where it may not be opened or is not there."""
     descriptor = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

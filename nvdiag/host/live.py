@@ -75,20 +75,20 @@ class LiveHost(Host):
             self._until = self._started + seconds
         for name in probes:
             self.start(name)
-        self._begin_journal()
+        from nvdiag.host import kernel_log
+
+        if not kernel_log.may_open():
+            self.start_command(*JOURNAL)
 
     def start(self, probe: str) -> None:
         if probe not in self._probes:
             self._probes[probe] = Probing(probe)
 
-    def _begin_journal(self) -> None:
-        """Where this user may not open the kernel's log, have journalctl print it meanwhile, where it may."""
-        from nvdiag.host import kernel_log
-
-        key = shlex.join(JOURNAL)
-        if not kernel_log.may_open() and kernel_log.journal_may_tell() and key not in self._running:
+    def start_command(self, *argv: str) -> None:
+        key = shlex.join(argv)
+        if key not in self._running:
             with contextlib.suppress(OSError):
-                self._running[key] = self._start(JOURNAL)
+                self._running[key] = self._start(argv)
 
     def limit(self, deadline: float) -> None:
         """Set the deadline, in seconds from this host's start, whatever `begin` decided."""

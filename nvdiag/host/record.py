@@ -44,6 +44,9 @@ class RecordingHost(Host):
     def start(self, probe: str) -> None:
         self.inner.start(probe)
 
+    def start_command(self, *argv: str) -> None:
+        self.inner.start_command(*argv)
+
     def recorded(self, section: str) -> tuple[str, ...]:
         return self.inner.recorded(section)
 
