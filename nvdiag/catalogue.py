@@ -1,4 +1,4 @@
-"""Which checks there are: the built-in modules by name, and those that other packages add as plug-ins."""
+"""Which checks there are: the built-in ones by their index, and those that other packages add as plug-ins."""
 
 from __future__ import annotations
 
@@ -6,16 +6,34 @@ import os
 import sys
 from importlib import import_module
 
-from nvdiag.engine import BrokenPlugin, Check, checks_of
+from nvdiag.engine import BrokenPlugin, Check, checks_of, wanted
+from nvdiag.model.unknown import Unknown
 
 GROUP = "nvdiag.checks"
 """The entry-point group of plug-ins; each entry names a module that holds functions declared with `@check`."""
 
 
 def built_in() -> tuple[Check, ...]:
-    """The checks of `nvdiag.checks`, in its order."""
-    package = import_module("nvdiag.checks")
-    return tuple(one for name in package.MODULES for one in checks_of(import_module(f"nvdiag.checks.{name}")))
+    """The checks of `nvdiag.checks` by their index, in its order: a module is imported once a check of it is called."""
+    return tuple(
+        Check(name, area, tuple(ids.split()), f"nvdiag.checks.{module}", tuple(needs.split()))
+        for module, name, area, ids, needs in import_module("nvdiag.checks._index").CHECKS
+    )
+
+
+def indexed() -> tuple[tuple[str, str, str, str, str], ...]:
+    """The rows of the index, as the modules declare their checks."""
+    modules = [(name, import_module(f"nvdiag.checks.{name}")) for name in import_module("nvdiag.checks").MODULES]
+    return tuple(
+        (name, one.name, one.area, " ".join(one.ids), " ".join(_needs(one)))
+        for name, module in modules
+        for one in checks_of(module)
+    )
+
+
+def _needs(one: Check) -> list[str]:
+    required = [kinds[0] for kinds in wanted(one.function).values() if Unknown not in kinds]
+    return [f"{kind.__module__}.{kind.__name__}".removeprefix("nvdiag.facts.") for kind in required]
 
 
 def plug_ins() -> tuple[tuple[Check, ...], tuple[BrokenPlugin, ...]]:

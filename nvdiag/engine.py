@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from typing import Any, TypeAlias, get_args, get_type_hints
 
 from nvdiag.host import Host
@@ -19,12 +20,29 @@ CheckFunction: TypeAlias = Callable[..., Iterable[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check: a plain function from facts to findings, the ids it may report, and the area it belongs to."""
+    """A check: a plain function from facts to findings, the ids it may report, and the area it belongs to.
+
+    `source` is the function, or the name of the module that has it, which is then imported when it is called. `needs`
+    are the facts without which it is not called, as far as they are known before that: `modules.LoadedDriver`.
+    """
 
     name: str
     area: str
     ids: tuple[str, ...]
-    function: CheckFunction
+    source: CheckFunction | str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def function(self) -> CheckFunction:
+        if not isinstance(self.source, str):
+            return self.source
+        function: CheckFunction = getattr(import_module(self.source), self.name)
+        return function
+
+    @property
+    def needed(self) -> list[type[Any]]:
+        """The facts of `needs`."""
+        return [fact_named(name) for name in self.needs]
 
     @property
     def promise(self) -> str:
@@ -80,6 +98,14 @@ def _named(hint: str, function: Callable[..., object]) -> tuple[type[Any], ...]:
     return kinds
 
 
+@cache
+def fact_named(name: str) -> type[Any]:
+    """The fact of a module of `nvdiag.facts`: modules.LoadedDriver."""
+    module, _, kind = name.rpartition(".")
+    fact: type[Any] = getattr(import_module(f"nvdiag.facts.{module}"), kind)
+    return fact
+
+
 def waits(kind: type[Any], known: dict[type[Any], bool] | None = None) -> bool:
     """Whether a fact, or one that it is made of, waits for a child process: those are collected last.
 
@@ -124,15 +150,21 @@ class Facts(dict[type[Any], Any]):
             raise next((why for why in missing if isinstance(why, NotApplicable)), missing[0])
         return function(**arguments)
 
-    def gather(self, functions: Iterable[Callable[..., Any]], also: Iterable[type[Any]] = ()) -> None:
-        """Collect what these functions take: what is read from files first, what waits for a child after that."""
-        kinds = {kind[0]: None for function in functions for kind in wanted(function).values()}
-        kinds.update(dict.fromkeys(also))
+    def gather(self, kinds: Iterable[type[Any]], *, waiting: bool) -> None:
+        """Collect these facts: what is read from files first, after that what waits for a child, if `waiting`."""
         known: dict[type[Any], bool] = {}
         for kind in kinds:
             waits(kind, known)
         for kind in sorted(known, key=known.__getitem__):
-            self[kind]
+            if waiting or not known[kind]:
+                self[kind]
+
+    def ruled_out(self, kind: type[Any]) -> NotApplicable | None:
+        """Why a fact is not applicable, as far as what is collected tells of it or of one that it cannot do without."""
+        if kind in self:
+            return self[kind] if isinstance(self[kind], NotApplicable) else None
+        required = (kinds[0] for kinds in wanted(kind.collect).values() if Unknown not in kinds)
+        return next(filter(None, map(self.ruled_out, required)), None)
 
 
 def diagnose(
@@ -143,7 +175,10 @@ def diagnose(
     broken: Iterable[BrokenPlugin] = (),
 ) -> Diagnosis:
     """Run checks on facts that have a Host; `also` are facts that the report shows whoever takes them."""
-    facts.gather([one.function for one in checks], also)
+    needed = [*(kind for one in checks for kind in one.needed), *also]
+    facts.gather(needed, waiting=False)
+    called = [one.function for one in checks if not any(map(facts.ruled_out, one.needed))]
+    facts.gather([*(kinds[0] for function in called for kinds in wanted(function).values()), *needed], waiting=True)
     outcomes, findings = [], []
     for one in checks:
         outcome, found = _run(one, facts)
@@ -166,6 +201,8 @@ def _run(one: Check, facts: Facts) -> tuple[CheckOutcome, list[Finding]]:
     started = time.monotonic()
     status, reason, found = Status.PASSED, "", []
     try:
+        if why_not := next(filter(None, map(facts.ruled_out, one.needed)), None):
+            raise why_not
         for finding in facts.call(one.function):
             found.append(finding)
         status = Status.FOUND if found else Status.PASSED

@@ -292,6 +292,14 @@ def test_what_stands_behind_a_fact_that_waits_is_collected_before_there_is_any_w
     assert ORDER == ["Plain", "OnPlain", "Slow", "OnSlow", "SlowBehind"]
 
 
+def test_a_check_whose_question_does_not_arise_is_skipped_before_its_module_is_imported() -> None:
+    unasked = Check("requirements_hold", "test", (), "no.such.module", needs=("earlier_boots.EarlierBoots",))
+    diagnosis = diagnose(Facts({Host: SnapshotHost({}, "a machine")}), [unasked])
+    assert [(one.status, one.reason) for one in diagnosis.checks] == [
+        (Status.SKIPPED, "no log of an earlier boot is looked at")
+    ]
+
+
 def test_plugin_that_does_not_import_is_a_finding_and_a_failed_check() -> None:
     facts = Facts({Host: SnapshotHost({}, "a machine")})
     diagnosis = diagnose(facts, (), broken=(BrokenPlugin("theirs", "ImportError: no such thing"),))

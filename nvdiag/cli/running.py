@@ -20,6 +20,7 @@ from nvdiag.model.unknown import Unknown
 
 if TYPE_CHECKING:
     from nvdiag.facts.requirements import Requirements
+    from nvdiag.host.record import RecordingHost
     from nvdiag.scope import Scope
 
 _NEVER_HIDDEN = frozenset({"check-failed"})
@@ -205,12 +206,10 @@ def snapshot_text(deadline: float | None, source: str | None = None, *, redact: 
     Exit 2 where the input cannot be read, and where the snapshot would be longer than one that nvdiag reads.
     """
     from nvdiag.host import live, snapshot
-    from nvdiag.host.record import RecordingHost
     from nvdiag.host.redact import as_text, redacted
 
     machine = live.LiveHost(deadline) if source is None else recorded_host(source)
-    recording = RecordingHost(machine)
-    diagnosed(begun(recording), chosen((), ()))
+    recording = recorded(machine)
     document = recording.document
     if others := recording.others():
         labels = ", ".join(one.label or "the first" for one in (recording, *others)[:4])
@@ -223,6 +222,16 @@ def snapshot_text(deadline: float | None, source: str | None = None, *, redact: 
     if len(text) > snapshot.MAX_BYTES:
         fail(f"the snapshot would be larger than {snapshot.MAX_BYTES // 2**20} MiB, which nvdiag does not read")
     return text
+
+
+def recorded(machine: Host) -> RecordingHost:
+    """A machine with all written down that any check takes, whether or not the check's question arises on it."""
+    from nvdiag.host.record import RecordingHost
+
+    recording = RecordingHost(machine)
+    choice = chosen((), ())
+    diagnosed(begun(recording), replace(choice, checks=tuple(replace(one, needs=()) for one in choice.checks)))
+    return recording
 
 
 def _named(machine: Host) -> str:

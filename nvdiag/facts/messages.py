@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import accumulate, islice
 
-from nvdiag.facts.present_log import PresentLog
+from nvdiag.facts.present_log import PresentLog, TellingLog
 from nvdiag.facts.searched import SearchedText
 from nvdiag.facts.wrapped import whole_lines
 from nvdiag.host import Host
@@ -53,10 +53,19 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class AnyText:
+    """There is text in which messages may be: some was handed over, or the kernel log tells something."""
+
+    @classmethod
+    def collect(cls, host: Host, log: TellingLog | Unknown) -> AnyText:
+        if not host.handed_texts() and isinstance(log, Unknown):
+            raise NotApplicable(str(log))
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
 class Messages:
     """All messages that were found, in the order of the texts; of a kernel log, those that still hold.
-
-    NotApplicable where there is no text.
 
     `sources` are where the texts stood, each once: the commands that printed them, among others.
     """
@@ -65,10 +74,8 @@ class Messages:
     sources: tuple[str, ...] = ()
 
     @classmethod
-    def collect(cls, host: Host, log: PresentLog | Unknown) -> Messages:
+    def collect(cls, host: Host, text: AnyText, log: PresentLog | Unknown) -> Messages:
         texts = host.handed_texts()
-        if not texts and isinstance(log, Unknown):
-            raise NotApplicable(str(log))
         found: list[Said] = []
         ends = list(accumulate(text.count("\n") + 1 for _, text in texts))
         sources = [source for source, _ in texts]

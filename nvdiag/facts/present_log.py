@@ -28,9 +28,29 @@ _BESIDE_NVML = frozenset({"uvm-not-loaded", "fabric-manager-mismatch", "vgpu-mis
 _ADDRESS = r"(?<![0-9a-fA-F])([0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7])\b"
 
 
+@dataclass(frozen=True, slots=True)
+class TellingLog:
+    """The kernel log of the machine that is looked at. NotApplicable where it has no words of a known message."""
+
+    source: str
+    text: str
+
+    @classmethod
+    def collect(cls, host: Host, surroundings: Surroundings) -> TellingLog:
+        try:
+            source, text = host.kernel_log()
+        except Unknown:
+            raise why_none(host) from None
+        if surroundings.container:
+            raise NotApplicable("in a container the kernel log is the host's, and tells of other containers as well")
+        if not may_tell(re.sub(_HARMLESS, "", text, flags=re.M).lower()):
+            raise NotApplicable("the kernel log of this boot has no message that nvdiag knows")
+        return cls(source, text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresentLog:
-    """The kernel log of the machine that is looked at. NotApplicable where it has no words of a known message.
+    """A kernel log that tells something, and what refutes it.
 
     `loaded` is the line in which the module was loaded last, -1 for none. `answering` are the GPUs that NVML reaches;
     `well` says that this is all of them, `computing` that cuInit succeeds.
@@ -46,26 +66,17 @@ class PresentLog:
     @classmethod
     def collect(
         cls,
-        host: Host,
-        surroundings: Surroundings,
+        log: TellingLog,
         gpus: PciGpus | Unknown,
         nvml: NvmlAnswer | Unknown,
         cuda: CudaAnswer | Unknown,
     ) -> PresentLog:
-        try:
-            source, text = host.kernel_log()
-        except Unknown:
-            raise why_none(host) from None
-        if surroundings.container:
-            raise NotApplicable("in a container the kernel log is the host's, and tells of other containers as well")
-        if not may_tell(re.sub(_HARMLESS, "", text, flags=re.M).lower()):
-            raise NotApplicable("the kernel log of this boot has no message that nvdiag knows")
         answering = _answering(nvml)
-        position = text.rfind(_LOADING)
+        position = log.text.rfind(_LOADING)
         return cls(
-            source=source,
-            text=text,
-            loaded=-1 if position < 0 else text.count("\n", 0, position),
+            source=log.source,
+            text=log.text,
+            loaded=-1 if position < 0 else log.text.count("\n", 0, position),
             answering=answering,
             well=_all_answer(nvml, gpus, answering),
             computing=isinstance(cuda, CudaAnswer) and cuda.init == 0,

@@ -11,6 +11,7 @@ from nvdiag import catalogue, checks
 from nvdiag.engine import Check
 from nvdiag.knowledge import pages
 from tests.cli.calling import ROOT
+from tests.scenarios import check_index
 
 FILES = sorted((ROOT / "checks").glob("*.py"))
 FORBIDDEN_MODULES = {
@@ -46,6 +47,10 @@ def test_a_check_reads_nothing_but_facts(file: Path) -> None:
 def test_the_modules_named_are_the_modules_there() -> None:
     assert sorted(checks.MODULES) == [file.stem for file in FILES if not file.stem.startswith("_")]
     assert len(set(checks.MODULES)) == len(checks.MODULES)
+
+
+def test_the_index_is_as_the_modules_declare_their_checks() -> None:
+    assert check_index.INDEX.read_text(encoding="utf-8") == check_index.text(), "python -m tests.scenarios.shipped"
 
 
 @pytest.mark.parametrize("one", catalogue.built_in(), ids=lambda one: one.name)

@@ -1,4 +1,4 @@
-"""Writes the demo machine that ships with the package, its report in the README, and the outputs in docs/ci.md.
+"""Writes what is made from the rest: the index of the checks, the demo machine, its picture, outputs in README and docs.
 
 Tests hold all of them to this.
 
@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from nvdiag.cli.app import app
 from nvdiag.host.redact import as_text, redacted
-from tests.scenarios import ci_page, machines, picture
+from tests.scenarios import check_index, ci_page, machines, picture
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 DEMO = Path(__file__).resolve().parents[2] / "nvdiag" / "demo" / "machine.json"
@@ -73,6 +73,7 @@ def readme_with_demo(readme: str) -> str:
 
 
 if __name__ == "__main__":
+    check_index.INDEX.write_text(check_index.text(), encoding="utf-8")
     DEMO.write_text(demo_text(), encoding="utf-8")
     picture.PICTURE.write_text(picture.picture(), encoding="utf-8")
     README.write_text(readme_with_demo(README.read_text(encoding="utf-8")), encoding="utf-8")

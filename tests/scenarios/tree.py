@@ -19,7 +19,6 @@ from itertools import pairwise
 from typing import Any
 
 from nvdiag.host import Host, certificates, engine_files, fatbin, initramfs, initramfs_end, kernel_image, modinfo
-from nvdiag.host.record import RecordingHost
 from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Source
 from nvdiag.probes import holders
@@ -84,9 +83,7 @@ class Tree:
         """This machine after a full run was recorded on it: what a user's snapshot of it would replay."""
         from nvdiag.cli import running
 
-        recording = RecordingHost(self.host())
-        running.diagnosed(running.begun(recording), running.chosen((), ()))
-        return SnapshotHost(recording.document, "recorded scenario")
+        return SnapshotHost(running.recorded(self.host()).document, "recorded scenario")
 
 
 READERS: dict[str, Callable[[str], Any]] = {
