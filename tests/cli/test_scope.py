@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from nvdiag.scope import parse_gpus
+from nvdiag.engine import Facts
+from nvdiag.facts.answers import MigInstance, NvmlAnswer, NvmlDevice
+from nvdiag.facts.fabric import NvSwitches
+from nvdiag.facts.pci import PciGpu, PciGpus
+from nvdiag.facts.surroundings import Surroundings
+from nvdiag.model.diagnosis import Diagnosis, Ranked, Source
+from nvdiag.model.finding import Confidence, Evidence, Finding, Severity
+from nvdiag.model.unknown import Unknown
+from nvdiag.scope import Scope, parse_gpus, within
 from tests.cli.calling import call, one_line, written
 from tests.scenarios import machines
 from tests.scenarios.tree import Tree
@@ -103,3 +111,53 @@ def test_what_is_no_class_and_no_gpu_is_wrong_usage(arguments: tuple[str, ...], 
 def test_what_schedulers_write_names_gpus(words: str) -> None:
     assert parse_gpus(words) == tuple(word.strip() for word in words.split(","))
     assert parse_gpus("all") is None
+
+
+SWITCH = "0000:cd:00.0"
+
+
+@pytest.mark.parametrize(
+    ("subject", "gpus", "surroundings", "kept"),
+    [
+        (GPUS[1], "MIG-b", Surroundings(), True),
+        (GPUS[1], "MIG-a", Surroundings(), False),
+        (SWITCH, "0", Surroundings(), True),  # an NVSwitch is the trouble of every GPU
+        ("/etc/cdi/nvidia.yaml", "0", Surroundings(), True),
+        (GPUS[1], "0", Surroundings(container="docker"), True),  # it shows this GPU alone, as its GPU 0
+        (GPUS[0], "0", Surroundings(container="docker"), False),
+    ],
+)
+def test_parts_switches_and_containers_count_in_their_own_way(
+    subject: str, gpus: str, surroundings: Surroundings, kept: bool
+) -> None:
+    parts = {GPUS[0]: "MIG-a", GPUS[1]: "MIG-b"}
+    shown = GPUS if surroundings.container is None else GPUS[1:]
+    devices = tuple(
+        NvmlDevice(index=index, address=address, instances=(MigInstance(parts[address], None, None),))
+        for index, address in enumerate(shown)
+    )
+    facts = Facts(
+        {
+            NvmlAnswer: NvmlAnswer(init=0, count=len(devices), devices=devices),
+            PciGpus: PciGpus(tuple(PciGpu(address=one, device_id="2330", driver="nvidia") for one in GPUS)),
+            NvSwitches: NvSwitches(addresses=(SWITCH,), unit=Unknown(""), release=None),
+            Surroundings: surroundings,
+        }
+    )
+    finding = Finding(
+        id="gpu-hardware-fault",
+        subject=subject,
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        title="",
+        evidence=(Evidence(source="", excerpt=""),),
+    )
+    whole = Diagnosis(
+        source=Source(kind="live", name="", captured_at=""),
+        findings=(Ranked(finding=finding),),
+        checks=(),
+        facts={},
+        seconds=0.0,
+    )
+    judged = within(whole, facts, Scope(gpus=parse_gpus(gpus)))
+    assert (judged.exit_code(), judged.left_out) == ((1, ()) if kept else (3, (finding.key,)))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.packaging import test_runner_hook as hooks
 from tests.packaging.installed import PACKAGING, SHIPPED, installed, pretender
-from tests.rigs import rig, slurm
+from tests.rigs import cgroups, rig, slurm
 
 pytestmark = pytest.mark.rig
 
@@ -75,8 +78,6 @@ def test_the_unit_writes_metrics_that_node_exporter_reads(fake_gpus: MakeMachine
 
 
 def test_systemd_takes_the_units(systemd: None) -> None:
-    import subprocess
-
     units = [str(path) for path in sorted((PACKAGING / "systemd").iterdir())]
     told = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
@@ -93,6 +94,7 @@ def script(name: str, folder: Path, machine: rig.Machine, **changed: str) -> Pat
 JOB = "timeout 20 srun --quiet --gres=gpu:1 echo ran"
 
 
+@pytest.mark.long
 def test_slurm_runs_a_job_where_all_is_well(slurm_programs: None, fake_gpus: MakeMachine, tmp_path: Path) -> None:
     machine = fake_gpus()
     done = slurm.run(machine, f"{JOB}; state", tmp_path, Prolog=script("prolog", tmp_path, machine))
@@ -156,6 +158,7 @@ def test_slurm_runs_a_job_whatever_else_becomes_of_nvdiag(
         assert words in done.log
 
 
+@pytest.mark.long
 def test_the_health_check_drains_a_node_and_leaves_what_others_drained(
     slurm_programs: None, fake_gpus: MakeMachine, tmp_path: Path
 ) -> None:
@@ -186,6 +189,38 @@ def test_the_health_check_drains_a_node_and_leaves_what_others_drained(
     ours, theirs = f"drained {MISMATCH}", "drained fan broken"
     assert done.said.splitlines() == [ours, "0", ours, "0", theirs, "0", theirs, ours, "0", "idle none"]
     assert 'left n1 as it is, whose reason is "fan broken"' in done.log
+
+
+@pytest.mark.long
+def test_a_probe_that_cannot_be_killed_holds_no_prolog(fake_gpus: MakeMachine, freezer: None, tmp_path: Path) -> None:
+    """The freezer holds it in state D: it is left behind, and holds no pipe that the prolog reads to its end."""
+    machine = fake_gpus("hang=nvmlInitWithFlags")
+    (tmp_path / "scontrol").symlink_to("/bin/false")
+    changed = {"--deadline 6": "--deadline 3", "export PATH=": f"export PATH={tmp_path}:"}
+    prolog = script("prolog", tmp_path, machine, **changed)
+    variables = ["SLURM_JOB_ID=1", "SLURMD_NODENAME=n1", "CUDA_VISIBLE_DEVICES=0"]
+    line, _ = rig.command(machine, ["env", "-i", *variables, str(prolog)], tmp_path)
+    process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    try:
+        with cgroups.frozen(_hanging(machine)):
+            said, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, said.startswith("nvdiag: probe-hung:nvml: nvmlInit did not return")) == (1, True)
+
+
+def _hanging(machine: rig.Machine) -> int:
+    """The probe's child, a session leader of its own, that has this machine's NVML loaded."""
+    for _ in range(200):
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                session = int(path.read_text().rpartition(")")[2].split()[3])
+                if session == int(path.parent.name) and f"{machine.libraries}/libnvidia-ml" in (
+                    path.with_name("maps").read_text()
+                ):
+                    return session
+        time.sleep(0.02)
+    raise AssertionError("no probe is hanging")
 
 
 def test_the_health_check_changes_nothing_where_nvdiag_gives_no_answer(tmp_path: Path) -> None:
