@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from nvdiag.engine import Facts
-from nvdiag.facts.answers import MigInstance, NvmlAnswer, NvmlDevice
+from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.fabric import NvSwitches
+from nvdiag.facts.nvml_devices import MigInstance, NvmlDevice
 from nvdiag.facts.pci import PciGpu, PciGpus
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.model.diagnosis import Diagnosis, Ranked, Source

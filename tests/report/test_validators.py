@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -93,3 +95,43 @@ def test_the_w3cs_checker_has_nothing_to_say_of_the_pages(tmp_path: Path) -> Non
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert (said.returncode, said.stdout + said.stderr) == (0, "")
+
+
+def test_promtool_sees_the_alerts_on_the_page_fire(promtool: Path, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
+    alerts = re.search(r"```yaml\n(groups:.*?)```", page, re.S)
+    assert alerts
+    (tmp_path / "alerts.yml").write_text(alerts[1])
+    metrics = shown(saying("x"), "prometheus")
+    finding = next(line for line in metrics.splitlines() if line.startswith("nvdiag_finding{"))
+    series = {
+        finding.rpartition(" ")[0]: "GPUProblem",
+        finding.rpartition(" ")[0].replace('confidence="certain"', 'confidence="possible"'): "",
+        finding.rpartition(" ")[0].replace('class="configuration"', 'class="environment"'): "",
+        "nvdiag_last_run_timestamp_seconds": "GPUNotLookedAt",
+    }
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": one, "values": "1x60"}],
+            "alert_rule_test": [
+                {"eval_time": "40m", "alertname": alert, "exp_alerts": [_alert(one)] if alert == fires else []}
+                for alert in ("GPUProblem", "GPUNotLookedAt")
+            ],
+        }
+        for one, fires in series.items()
+    ]
+    (tmp_path / "tests.yml").write_text(json.dumps({"rule_files": ["alerts.yml"], "tests": tests}))
+    said = subprocess.run(
+        [promtool, "test", "rules", tmp_path / "tests.yml"], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def _alert(series: str) -> dict[str, dict[str, str]]:
+    """How promtool has an alert on a series: its labels and what the page's rule says of them."""
+    labels = dict(re.findall(r'(\w+)="([^"]+)"', series))
+    if not labels:
+        return {"exp_labels": {}}
+    summary = f": {labels['id']}  ({labels['class']})"
+    return {"exp_labels": labels, "exp_annotations": {"summary": summary}}
