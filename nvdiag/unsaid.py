@@ -18,12 +18,12 @@ _MAY_HOLD_ONE = regex(
 
 _HINTS = (
     "passw", "passphrase", "pass=", "pass:", "-pass", "_pass", "secret", "token", "credential", "psk", "auth", "key=",
-    "key:", "key =", "key\"", "key\\", "key'", "_key", "-key", "cookie", "sig=", "signature=", "pat=", " -u", "--user",
-    "proxy-user", "sshpass", "login", "mysql", "sudo -s", "wandb", "://", "bearer", "private key", "identified by",
-    "pbkdf2", "hooks.", "echo ", "printenv", "ssh-", "ecdsa-", "akia", "asia", "abia", "acca", "hf_", "api_org_",
-    "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat", "gldt", "glrt", "glcbt", "glptt", "glft", "glsoat",
-    "sk-", "sk_", "pk-", "pk_", "rk-", "rk_", "nvapi-", "xox", "xapp-", "aiza", "ya29.", "gocspx-", "npm_", "pypi-", "dckr_", "r8_",
-    "tskey-", "sg.", "age-secret", "eyj",
+    "key:", "key =", "key\"", "key\\", "key'", "_key", "-key", "cookie", "sig=", "signature=", "pat=", " -u",
+    "--user", "proxy-user", "sshpass", "login", "mysql", "sudo -s", "wandb", "://", "bearer", "private key",
+    "identified by", "pbkdf2", "hooks.", "echo ", "printenv", "ssh-", "ecdsa-", "akia", "asia", "abia", "acca", "hf_",
+    "api_org_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat", "gldt", "glrt", "glcbt", "glptt",
+    "glft", "glsoat", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_", "nvapi-", "xox", "xapp-", "aiza", "ya29.", "gocspx-",
+    "npm_", "pypi-", "dckr_", "r8_", "tskey-", "sg.", "age-secret", "eyj",
 )  # fmt: skip
 """One of these is in each text that the pattern finds: looking for them costs less than compiling it."""
 

@@ -1,4 +1,4 @@
-"""Writes what is made from the rest: the index of the checks, the demo machine, its picture, outputs in README and docs.
+"""Writes what is made from the rest: the index of checks, the demo machine, its picture, outputs in README and docs.
 
 Tests hold all of them to this.
 
