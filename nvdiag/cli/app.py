@@ -42,7 +42,7 @@ _PYTHON = click.option(
 _PROGRAM = click.option(
     "--program",
     metavar="PATH",
-    help="Follow the loader to the CUDA libraries that this program or library gets, instead of PyTorch.",
+    help="Follow the loader to the CUDA libraries that this program, library or script gets, instead of PyTorch.",
 )
 _DEEP = click.option(
     "--deep",

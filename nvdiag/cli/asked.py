@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import time
 from collections.abc import Mapping
@@ -31,11 +32,18 @@ def of_python(named: str) -> None:
 
 
 def of_program(path: str) -> None:
-    """Follow the loader for this program or library. Exit 2 where it is none."""
+    """Follow the loader for this program or library, or look at the environment of a script. Exit 2 where it is none.
+
+    pip, pipx and their kin install programs as scripts whose first line names their environment's interpreter.
+    """
     from nvdiag.facts.cuda_libraries import ASKED as PROGRAM
     from nvdiag.host import elf
 
     full = os.path.abspath(os.path.expanduser(path)) if "/" in path else _on_path(path, os.environ.get("PATH", ""))
+    if full is not None and (python := _interpreter_of(full)) is not None:
+        warn(f"{path} is a script of {python}: looking at that environment")
+        os.environ[ASKED] = python
+        return
     try:
         told = elf.read_needs(full or path)
     except OSError as error:
@@ -43,6 +51,27 @@ def of_program(path: str) -> None:
     if full is None or "error" in told:
         fail(f"--program: {path} is no ELF program or library of this kind of machine")
     os.environ[PROGRAM] = full
+
+
+def _interpreter_of(path: str) -> str | None:
+    """The Python that a script's first line names; None for another kind of file, or another kind of script."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with open(path, "rb") as file:
+            first = file.readline(_LONGEST_LINE).decode("utf-8", "surrogateescape")
+    except OSError:
+        return None
+    words = first.removeprefix("#!").split() if first.startswith("#!") else []
+    if words and os.path.basename(words[0]) == "env":
+        words = [one for one in words[1:] if not one.startswith("-") and "=" not in one]
+    if not words or not os.path.basename(words[0]).startswith("python"):
+        return None
+    found = words[0] if os.path.isabs(words[0]) else _on_path(words[0], os.environ.get("PATH", ""))
+    return found if found is not None and os.access(found, os.X_OK) else None
+
+
+_LONGEST_LINE = 4096
 
 
 def deeper() -> None:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from nvdiag.facts import reading
+from nvdiag.facts.python_shims import interpreter, is_shim
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable
@@ -59,7 +60,7 @@ class PythonEnvironments:
             ways.setdefault(prefix, []).append(way)
             pythons.setdefault(prefix, python)
         found = (_environment(host, prefix, pythons[prefix], tuple(found_by)) for prefix, found_by in ways.items())
-        environments = tuple(one for one in found if one.folders)
+        environments = tuple(one for one in found if one.folders or reading.is_there(host, f"{one.prefix}/pyvenv.cfg"))
         if not environments and pythons:
             python = next(iter(pythons.values()))
             raise NotApplicable(f"where {python} has its packages is not known; --python names an interpreter")
@@ -75,16 +76,29 @@ class PythonEnvironments:
 def _interpreters(host: Host) -> Iterator[tuple[str, str]]:
     """The ways to an interpreter, the most explicit first, each with a path that is there."""
     if (asked := reading.variable(host, ASKED)) and reading.is_there(host, asked):
-        yield ASKED, asked
+        yield ASKED, (interpreter(host, asked) if is_shim(host, asked) else None) or asked
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         prefix = (reading.variable(host, name) or "").rstrip("/")
         if prefix and reading.is_there(host, f"{prefix}/bin/python"):
             yield name, f"{prefix}/bin/python"
+    if (path := _on_path(host)) is not None:
+        yield "PATH", path
+
+
+def _on_path(host: Host) -> str | None:
+    """The first interpreter on PATH; in the place of a shim the one that it stands for, if that is not the next one."""
+    shim = None
     for folder in (reading.variable(host, "PATH") or "").split(":"):
-        for name in _INTERPRETERS if folder.startswith("/") else ():
-            if reading.is_there(host, f"{folder}/{name}"):
-                yield "PATH", posixpath.join(folder, name)
-                return
+        names = (f"{folder}/{name}" for name in _INTERPRETERS if folder.startswith("/"))
+        path = next((path for path in names if reading.is_there(host, path)), None)
+        if path is None:
+            continue
+        if not is_shim(host, path):
+            return posixpath.normpath(path)
+        shim = shim or path
+        if (meant := interpreter(host, path)) is not None:
+            return meant
+    return shim
 
 
 def _prefix(host: Host, python: str) -> str:

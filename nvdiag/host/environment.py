@@ -22,6 +22,7 @@ ALLOWED_NAMES = frozenset(
         "NVDIAG_PYTHON",
         "OMPI_COMM_WORLD_LOCAL_RANK",
         "PATH",
+        "PYENV_VERSION",
         "PYTHONNOUSERSITE",
         "PYTHONPATH",
         "PYTHONUSERBASE",

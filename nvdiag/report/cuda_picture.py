@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from nvdiag.facts.cuda_compat import CudaCompat
 from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary
 from nvdiag.facts.cuda_sonames import stem
 from nvdiag.facts.library_copies import CudaCopy
@@ -21,7 +22,7 @@ Json = Any
 def data(libraries: CudaLibraries | Unknown, loaded: LoadedLibraries | Unknown) -> Json:
     """`facts.cuda_libraries` of the JSON report."""
     if isinstance(libraries, Unknown):
-        return {"not_applicable" if isinstance(libraries, NotApplicable) else "unknown": str(libraries)}
+        return _why(libraries)
     asked = loaded.loaded if isinstance(loaded, LoadedLibraries) else {}
     libcuda = libraries.libcuda
     return {
@@ -31,6 +32,25 @@ def data(libraries: CudaLibraries | Unknown, loaded: LoadedLibraries | Unknown) 
         "beside": {
             program: {one.soname: _library(one, None) for one in others} for program, others in libraries.beside.items()
         },
+    }
+
+
+def _why(unknown: Unknown) -> dict[str, Json]:
+    return {"not_applicable" if isinstance(unknown, NotApplicable) else "unknown": str(unknown)}
+
+
+def compat(found: CudaCompat | Unknown) -> Json:
+    """`facts.cuda_compat` of the JSON report."""
+    if isinstance(found, Unknown):
+        return _why(found)
+    return {
+        "path": found.copy.path,
+        "release": found.release.text,
+        "module": found.base.text,
+        "made_for_module": found.covers,
+        "told": found.told,
+        "source": found.source or None,
+        "chosen_by": [{"source": one.source, "excerpt": one.excerpt} for one in found.chosen_by],
     }
 
 

@@ -11,6 +11,7 @@ from nvdiag.facts.cdi import CdiSpecifications
 from nvdiag.facts.container_engines import ContainerEngines
 from nvdiag.facts.container_toolkit import ContainerToolkit
 from nvdiag.facts.container_view import ContainerLibraries, ContainerStart
+from nvdiag.facts.cuda_compat import CudaCompat
 from nvdiag.facts.cuda_libraries import CudaLibraries
 from nvdiag.facts.device_code import DeviceCodes
 from nvdiag.facts.driver_container import DriverContainer
@@ -44,7 +45,7 @@ SHOWN: tuple[type[object], ...] = (
     RunningKernel, Distribution, BootTime, Surroundings, PciGpus, KernelModules, LoadedDriver, VersionFile,
     NextBootKernel, NextBootModule, RunningKernelModule, DriverLibraries, DeviceNodes, NodeAccess, Toolkits, NvmlAnswer,
     CudaAnswer, DriverCuda, DriverPackages, ModuleInstallation, Messages, SmiReport, TorchBuild, PythonPackages,
-    PythonEnvironments, Frameworks, CudaLibraries, LoadedLibraries, DeviceCodes, KernelLog, DriverHistory,
+    PythonEnvironments, Frameworks, CudaLibraries, CudaCompat, LoadedLibraries, DeviceCodes, KernelLog, DriverHistory,
     ModuleHolders, UpdateGuards, RebootVerdict, WslSetup, ContainerEngines, ContainerToolkit, CdiSpecifications,
     DriverContainer, VirtualGpus, ContainerStart, ContainerLibraries, JetsonStack, RequirementResults,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nvdiag.facts.cuda_compat import CudaCompat
 from nvdiag.facts.cuda_libraries import CudaLibraries
 from nvdiag.facts.device_code import DeviceCodes
 from nvdiag.facts.frameworks import Framework, Frameworks
@@ -31,6 +32,7 @@ def told(facts: Mapping[type[object], object]) -> dict[str, Json]:
         "frameworks": _frameworks(fact(facts, TorchBuild), fact(facts, Frameworks), fact(facts, DeviceCodes)),
         "python_environments": _environments(fact(facts, PythonEnvironments)),
         "cuda_libraries": cuda_picture.data(fact(facts, CudaLibraries), fact(facts, LoadedLibraries)),
+        "cuda_compat": cuda_picture.compat(fact(facts, CudaCompat)),
         "python_packages": _packages(fact(facts, PythonPackages)),
         "messages": _messages(fact(facts, Messages)),
         "xids": _xids(fact(facts, KernelLog)),

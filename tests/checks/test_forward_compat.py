@@ -15,6 +15,7 @@ from nvdiag.model.unknown import ParseError
 from nvdiag.model.versions import CudaVersion
 from tests.checks.diagnosing import diagnosed, ids
 from tests.host import elves
+from tests.report.reporting import as_document
 from tests.scenarios import machines
 from tests.scenarios.tree import Tree, TreeHost
 
@@ -63,6 +64,18 @@ def found(tree: Tree, note: str | None = NOTE) -> Finding:
 @pytest.mark.parametrize("note", [NOTE, None], ids=["by its note", "by the table"])
 def test_a_library_made_for_this_branch_is_well_on_a_data_centre_gpu(note: str | None) -> None:
     assert ids(WithNote(machine(), note)) == []
+
+
+def test_what_is_known_of_it_is_in_the_report() -> None:
+    told = as_document(diagnosed(WithNote(machine(), None)))["facts"]["cuda_compat"]
+    assert (told["path"], told["release"], told["module"], told["made_for_module"]) == (
+        f"{FOLDER}/libcuda.so.1", COMPAT, "570.172.08", True,
+    )  # fmt: skip
+    assert told["told"] == "cuda-compat-13-0: modules of 535, 570"
+    assert told["source"].startswith("nvdiag's table: docs.nvidia.com, CUDA compatibility")
+    assert told["chosen_by"] == [{"source": "LD_LIBRARY_PATH", "excerpt": FOLDER}]
+    none = as_document(diagnosed(machines.ubuntu_dkms("570.172.08")))["facts"]["cuda_compat"]
+    assert none == {"not_applicable": "the loader takes no cuda-compat library"}
 
 
 def test_the_table_says_when_a_library_without_a_note_is_not_for_this_branch() -> None:

@@ -122,6 +122,59 @@ def test_a_shim_on_path_is_no_environment() -> None:
     assert f"where {shim}/python3 has its packages is not known" in str(facts(machine)[PythonEnvironments])
 
 
+PYENV = "/home/ada/.pyenv"
+
+
+@pytest.mark.parametrize(
+    ("more", "python"),
+    [
+        ({"env": {"PYENV_VERSION": "3.13.0"}}, f"{PYENV}/versions/3.13.0/bin/python3"),
+        ({"files": {"/srv/app/.python-version": "# for the app\n3.12\n"}}, f"{PYENV}/versions/3.12.10/bin/python3"),
+        ({"files": {"/srv/app/.python-version": "ml\n"}}, f"{PYENV}/versions/ml/bin/python3"),
+        ({"files": {f"{PYENV}/version": "python-3.13.0\n"}}, f"{PYENV}/versions/3.13.0/bin/python3"),
+        ({"files": {"/srv/app/.python-version": "3.9\n3.13.0\n"}}, f"{PYENV}/versions/3.13.0/bin/python3"),
+        ({"files": {"/srv/app/.python-version": "../../../etc\n", f"{PYENV}/version": "3.13.0"}},
+         f"{PYENV}/versions/3.13.0/bin/python3"),
+        ({"env": {"PYENV_VERSION": "system"}}, "/usr/bin/python3"),
+        ({}, "/usr/bin/python3"),
+    ],
+)  # fmt: skip
+def test_a_shim_of_pyenv_stands_for_an_interpreter(more: dict[str, dict[str, str]], python: str) -> None:
+    machine = machines.joined(
+        WELL,
+        *(
+            Tree(
+                files={f"{PYENV}/versions/{name}/bin/python3": ""},
+                links={f"{PYENV}/versions/{name}/bin/python": "python3"},
+            )
+            for name in ("3.12.2", "3.12.10", "3.13.0", "ml")
+        ),
+        *(
+            package("numpy", "2.1.0", at=f"{PYENV}/versions/{name}/lib/python3.12/site-packages")
+            for name in ("3.12.2", "3.12.10", "3.13.0", "ml")
+        ),
+        Tree(
+            files={f"{PYENV}/shims/python3": "#!/usr/bin/env bash\n", "/usr/bin/python3.12": ""},
+            links={"/usr/bin/python3": "python3.12", "/proc/self/cwd": "/srv/app/src"},
+            env={"PATH": f"{PYENV}/shims:/usr/bin"},
+        ),
+        package("numpy", "1.26.0", at="/usr/lib/python3/dist-packages"),
+    ).but(**more)
+    assert facts(machine)[PythonEnvironments].chosen.python == python
+    asked = machine.but(env={"NVDIAG_PYTHON": f"{PYENV}/shims/python3"})
+    if python.startswith(PYENV):
+        assert facts(asked)[PythonEnvironments].chosen.python == python
+
+
+def test_an_empty_environment_that_was_asked_for_is_the_one_that_is_looked_at() -> None:
+    machine = with_packages(torch()).but(
+        files={"/opt/new/pyvenv.cfg": "version = 3.12.3\n", "/opt/new/bin/python": ""},
+        env={"NVDIAG_PYTHON": "/opt/new/bin/python"},
+    )
+    assert facts(machine)[PythonEnvironments].chosen.prefix == "/opt/new"
+    assert "no framework is installed in /opt/new" in str(facts(machine)[Frameworks])
+
+
 def test_nothing_is_run_and_no_other_file_is_read_for_ten_environments() -> None:
     host = with_packages(torch(), *(package(f"thing{number}", "1.0") for number in range(50))).host()
     known = Facts({Host: host})

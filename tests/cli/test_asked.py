@@ -115,3 +115,16 @@ def test_a_recorded_machine_has_no_environment_of_this_one(option: tuple[str, ..
     result = call("check", "--from", "-", *option, standard_input=b"CUDA error 35")
     assert result.exit_code == 2
     assert "about this machine" in result.stderr
+
+
+def test_a_script_stands_for_the_environment_of_its_interpreter(environment: Path, tmp_path: Path) -> None:
+    script = tmp_path / "serve"
+    script.write_text(f"#!{environment}/bin/python\nimport torch\n", encoding="ascii")
+    script.chmod(0o755)
+    found = facts("--program", str(script))
+    assert found["python_environments"][0]["prefix"] == str(environment)
+    other = tmp_path / "other"
+    other.write_text("#!/bin/sh\nexec true\n", encoding="ascii")
+    result = process("check", "--program", str(other))
+    assert result.returncode == 2
+    assert "is no ELF program" in one_line(result.stderr)
