@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from nvdiag.checks import _cuda_ways
 from nvdiag.engine import check
+from nvdiag.facts.answers import DriverCuda
 from nvdiag.facts.architectures import GpuCapabilities, GpuCapability
 from nvdiag.facts.device_code import DeviceCode, DeviceCodes, TritonAssembler
 from nvdiag.facts.driver_limits import DriverLimits
@@ -67,6 +68,47 @@ def _another_build(code: DeviceCode, gpu: GpuCapability, frameworks: Frameworks)
         commands=(f"{shlex.quote(frameworks.environment.python)} -m pip index versions {name}",),
         prediction="its release notes name the architectures of its builds; built from its source it has those of the"
         " GPUs here",
+    )
+
+
+@check("ptx-newer-than-driver", area="cuda")
+def the_driver_compiles_the_frameworks_ptx(
+    codes: DeviceCodes, gpus: GpuCapabilities, supported: DriverCuda, limits: DriverLimits | Unknown
+) -> Iterator[Finding]:
+    """No framework depends, on a GPU here, on PTX of a newer CUDA version than the driver's."""
+    for code in codes.held.values():
+        made = code.framework.cuda
+        if made is None or len(made.numbers) < 2 or made.short <= supported.version.short:
+            continue
+        for gpu in gpus.gpus:
+            if code.runs_on(gpu.capabilities) and not code.has_binary_for(gpu.capabilities):
+                yield _newer_ptx(code, gpu, supported, limits)
+                break
+
+
+def _newer_ptx(code: DeviceCode, gpu: GpuCapability, supported: DriverCuda, limits: DriverLimits | Unknown) -> Finding:
+    framework = code.framework
+    return Finding(
+        id="ptx-newer-than-driver",
+        subject="" if framework.name == "torch" else framework.name,
+        severity=Severity.ERROR if framework.name == "torch" else Severity.WARNING,
+        confidence=Confidence.LIKELY,
+        kind=FindingClass.CONFIGURATION,
+        title=f"{framework.name} {framework.version} has only PTX for {gpu.gpu}, made with CUDA {framework.cuda}, and"
+        f" the driver compiles PTX up to CUDA {supported.version.short}",
+        detail="Within one CUDA major a driver runs newer programs by their binary code; that ends where it has to"
+        " compile PTX. The first kernel fails with error 222, cudaErrorUnsupportedPtxVersion.",
+        evidence=(
+            Evidence(source=code.source, excerpt=", ".join(code.architectures)),
+            Evidence(source=framework.source, excerpt=f"{framework.name} {framework.version}, CUDA {framework.cuda}"),
+            Evidence(source=gpu.source, excerpt=", ".join(gpu.capabilities)),
+            Evidence(source=supported.source, excerpt=f"CUDA {supported.version}"),
+        ),
+        remedies=(
+            _cuda_ways.other_build(limits),
+            _cuda_ways.newer_driver(framework.cuda, limits),
+        ),
+        layers=(Layer.CUDA_DRIVER, Layer.FRAMEWORKS),
     )
 
 

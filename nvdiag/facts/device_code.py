@@ -33,6 +33,11 @@ class DeviceCode:
         """Whether some of it runs on a GPU that has one of these compute capabilities."""
         return any(code_runs_on(self.architectures, capability) for capability in capabilities)
 
+    def has_binary_for(self, capabilities: tuple[str, ...]) -> bool:
+        """Whether some of it runs there without being compiled first."""
+        binary = tuple(name for name in self.architectures if name.startswith("sm_"))
+        return any(code_runs_on(binary, capability) for capability in capabilities)
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceCodes:

@@ -94,6 +94,35 @@ def test_the_library_is_not_read_where_no_gpu_is_known() -> None:
     assert not [one for one in host.asked if one.startswith("contents fatbin")]  # type: ignore[attr-defined]
 
 
+OLDER = machines.probes("550.163.01", "550.163.01", cuda=12040)
+
+
+def on_driver_550(capability: str, code: bytes) -> Tree:
+    """The same PyTorch, of CUDA 12.8, on a driver that supports CUDA 12.4."""
+    answer = machines.nvml_healthy("550.163.01", TWO[:1], 12040)
+    answer["devices"][0]["compute_capability"] = capability
+    well = machines.ubuntu_dkms("550.163.01", "550.163.01", "550.163.01").but(probes={**OLDER, "nvml": answer})
+    library = f"{site()}/torch/lib/libtorch_cuda.so"
+    return machines.joined(well, venv(torch_with_cuda()), Tree(images={library: fatbin(code)}))
+
+
+def test_ptx_of_a_newer_cuda_than_the_drivers_is_of_no_use() -> None:
+    found = first(on_driver_550("9.0", container(("sm", 80), ("compute", 80))))
+    assert (found.id, found.severity, found.confidence) == (
+        "ptx-newer-than-driver", Severity.ERROR, Confidence.LIKELY,
+    )  # fmt: skip
+    assert "made with CUDA 12.8, and the driver compiles PTX up to CUDA 12.4" in found.title
+
+
+@pytest.mark.parametrize("code", [container(("sm", 90), ("compute", 80)), container(("sm", 90))])
+def test_binary_code_of_a_newer_minor_version_runs(code: bytes) -> None:
+    assert ids(on_driver_550("9.0", code)) == []
+
+
+def test_ptx_of_the_drivers_own_cuda_is_compiled() -> None:
+    assert ids(machine("9.0", code=container(("sm", 80), ("compute", 80)))) == []
+
+
 def with_triton(capability: str, *versions: str, env: dict[str, str] | None = None) -> Tree:
     """Triton whose assemblers are of these CUDA versions, the second one for newer GPUs."""
     folder = f"{site()}/triton/backends/nvidia/bin"

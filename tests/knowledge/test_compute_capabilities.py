@@ -9,7 +9,7 @@ import pytest
 from nvdiag.facts.toolkits import parse_nvcc
 from nvdiag.knowledge._tables import MalformedTable, Table
 from nvdiag.knowledge.compute_capabilities import capability, compute, compute_of_gpu, computes, computes_of
-from nvdiag.knowledge.cuda import branches
+from nvdiag.knowledge.cuda import branches, toolkits
 from nvdiag.knowledge.gpu_generations import generations
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import CudaVersion
@@ -34,6 +34,12 @@ def test_the_first_and_the_last_toolkit_of_a_capability_are_known() -> None:
     assert new is not None
     assert (str(old.first), str(old.last)) == ("8.0", "12.9")
     assert (str(new.first), new.last) == ("12.8", None)
+
+
+def test_each_toolkit_that_the_table_names_was_released() -> None:
+    released = {row.cuda for row in toolkits()}
+    named = {cuda for row in computes() for cuda in (row.first, row.last) if cuda and cuda >= min(released)}
+    assert named <= released
 
 
 def test_capabilities_stand_in_order() -> None:

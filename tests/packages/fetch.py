@@ -19,6 +19,7 @@ WHEELS = {
     "older": ("nvidia-nvjitlink-cu12==12.1.105",),
     "apart": ("nvidia-cudnn-cu12==9.10.2.21", "nvidia-nccl-cu12==2.27.3"),
     "onnxruntime": ("onnxruntime==1.22.0",),
+    "frameworks": ("ctranslate2==4.8.5", "torchvision==0.23.0"),
     "nvcc": ("nvidia-cuda-nvcc==13.0.88", "nvidia-cuda-crt==13.0.88", "nvidia-nvvm==13.0.88"),
     "nvcc12": ("nvidia-cuda-nvcc-cu12==12.8.93",),
 }

@@ -12,6 +12,7 @@ from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary
 from nvdiag.facts.cuda_sonames import is_cudas
 from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.loaded_libraries import LoadedLibraries
+from nvdiag.facts.partners import Partners
 from nvdiag.facts.python_environments import PythonEnvironments
 from nvdiag.host import Host
 from nvdiag.host.live import LiveHost
@@ -197,3 +198,28 @@ def test_onnxruntimes_build_is_told_by_its_own_file(tmp_path: Path, monkeypatch:
     known = Facts({Host: seen(Environment(tmp_path / "env", "onnxruntime"), monkeypatch)})
     one = known[Frameworks].found["onnxruntime"]
     assert (one.version, one.cuda, one.cpu_only) == ("1.22.0", None, True)
+
+
+@pytest.mark.usefixtures("activate")
+def test_other_frameworks_are_read_from_their_real_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = Environment(tmp_path / "env", "frameworks", "cuda12")
+    known = Facts({Host: seen(environment, monkeypatch)})
+    told = {name: (one.version, str(one.cuda), one.cpu_only) for name, one in known[Frameworks].found.items()}
+    assert told == {"ctranslate2": ("4.8.5", "12", False), "torchvision": ("0.23.0", "12", False)}
+    environment.add_torch(("libcudart.so.12",))
+    (partner,) = Facts({Host: seen(environment, monkeypatch)})[Partners].found
+    assert (partner.name, partner.wants, partner.there, partner.fits) == ("torchvision", "==2.8.0", "2.8.0", True)
+
+
+@pytest.mark.usefixtures("activate")
+def test_an_overwritten_library_says_with_deep_that_it_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = Environment(tmp_path / "env", "cuda12", "apart")
+    environment.add_torch(("libcudart.so.12", "libnvJitLink.so.12", "libnccl.so.2"))
+    info = environment.packages / "nvidia_nccl_cu12-2.27.3.dist-info"
+    info.rename(info.with_name("nvidia_nccl_cu12-2.28.9.dist-info"))
+    monkeypatch.setenv("NVDIAG_DEEP", "1")
+    nvjitlink = environment.packages / "nvidia" / "nvjitlink" / "lib"
+    found = [one for one in findings(seen(environment, monkeypatch, str(nvjitlink))) if "says of itself" in one.title]
+    assert [one.title for one in found] == ["libnccl.so.2 says of itself that it is 2.27.3, and its files tell 2.28.9"]
