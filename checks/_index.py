@@ -167,6 +167,7 @@ CHECKS = (
     ("loaded_libraries", "cudas_libraries_load", "libraries", "cuda-library-missing cuda-library-shadowed cudnn-mismatch nccl-mismatch", "cuda_libraries.CudaLibraries loaded_libraries.LoadedLibraries"),
     ("loaded_libraries", "cudas_libraries_are_what_their_files_say", "libraries", "cuda-library-shadowed cudnn-mismatch nccl-mismatch", "cuda_libraries.CudaLibraries loaded_libraries.LoadedLibraries"),
     ("device_code", "frameworks_have_code_for_the_gpus", "cuda", "gpu-arch-not-in-build", "device_code.DeviceCodes architectures.GpuCapabilities frameworks.Frameworks"),
+    ("device_code", "the_driver_compiles_the_frameworks_ptx", "cuda", "ptx-newer-than-driver", "device_code.DeviceCodes architectures.GpuCapabilities answers.DriverCuda"),
     ("device_code", "tritons_assembler_knows_the_gpus", "cuda", "gpu-arch-not-in-build", "device_code.TritonAssembler architectures.GpuCapabilities frameworks.Frameworks"),
     ("llama", "llama_has_its_cuda_backend", "llama", "llama-built-without-cuda", "messages.Messages"),
     ("llama", "the_model_fits_into_gpu_memory", "llama", "llama-model-does-not-fit", "messages.Messages"),
