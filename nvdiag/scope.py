@@ -19,6 +19,9 @@ from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import Diagnosis, Ranked
 from nvdiag.model.finding import Confidence, Finding, FindingClass
 
+_ASKED_FOR = frozenset({"requirement-not-met", "requirement-unknown"})
+"""What was required counts, whatever the class of what does not meet it: somebody asked for it by name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
@@ -50,8 +53,8 @@ def within(diagnosis: Diagnosis, facts: Facts, scope: Scope) -> Diagnosis:
     lots: dict[str | None, bool | None] = {None: True}
     for ranked in diagnosis.findings:  # a cause stands before what follows from it
         finding = ranked.finding
-        other_class = scope.classes is not None and finding.kind not in scope.classes
-        both = (lots.get(ranked.caused_by, True), False if other_class else concerns(finding))
+        named = scope.classes is None or finding.kind in scope.classes or finding.id in _ASKED_FOR
+        both = (lots.get(ranked.caused_by, True), concerns(finding) if named else False)
         lot = False if False in both else None if None in both else True
         lots[finding.key] = lot
         if lot is not False:

@@ -121,12 +121,13 @@ def _look_with(
     "classes",
     multiple=True,
     metavar="CLASS,…",
-    help="Only findings of these classes: configuration, hardware, application, environment or tool.",
+    help="Only findings of these classes: configuration, hardware, application, environment or tool; and what"
+    " --require asks for.",
 )
 @click.option(
     "--gpus",
     metavar="LIST",
-    help="Only findings on these GPUs or on the whole machine: numbers, UUIDs or PCI addresses; all.",
+    help="Only findings on these GPUs or on the whole machine: nvidia-smi's numbers, UUIDs, PCI addresses, or all.",
 )
 @click.option(
     "--fail-on",

@@ -83,6 +83,13 @@ def test_a_job_fails_by_its_own_trouble_alone(
     assert judged(tree, tmp_path, *arguments)[0] == code
 
 
+def test_what_was_required_counts_whatever_its_class(tmp_path: Path) -> None:
+    healthy = machines.ubuntu_dkms(WELL)
+    assert judged(healthy, tmp_path, "--class", "hardware", "--require", "gpus>=1")[0] == 0
+    code, told = judged(healthy, tmp_path, "--class", "hardware", "--gpus", "0", "--require", "gpus>=2")
+    assert (code, told.startswith("requirement-not-met:gpus>=2")) == (1, True)
+
+
 def test_what_is_left_out_is_named_with_what_follows_from_it(tmp_path: Path) -> None:
     file, keys = written(tmp_path, lost(1)), [f"gpu-fallen-off-bus:{GPUS[1]}", f"gpu-init-failed:{GPUS[1]}"]
     report = json.loads(call("check", "--from", file, "--gpus", "0", "--format", "json").stdout)
