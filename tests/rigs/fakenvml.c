@@ -141,6 +141,11 @@ int nvmlSystemGetCudaDriverVersion_v2(int *to)
     return number_to(value("cuda"), (unsigned *)to);
 }
 
+int nvmlSystemGetCudaDriverVersion(int *to)
+{
+    return nvmlSystemGetCudaDriverVersion_v2(to);
+}
+
 int nvmlDeviceGetCount_v2(unsigned *to)
 {
     TRY(enter_system(__func__));
@@ -353,6 +358,14 @@ int nvmlDeviceGetMemoryInfo_v2(struct gpu *gpu, struct memory_v2 *to)
     TRY(enter_gpu(__func__, gpu));
     to->reserved = 0;
     return memory_of(gpu, &to->total, &to->used, &to->unused);
+}
+
+/* No link, as on a board without NVLink. */
+int nvmlDeviceGetNvLinkState(struct gpu *gpu, unsigned link, unsigned *active)
+{
+    TRY(enter_gpu(__func__, gpu));
+    (void)link, (void)active;
+    return NOT_SUPPORTED;
 }
 
 /* process=PID BYTES, PID BYTES, … and graphics= likewise; where BYTES is "-", NVML's "not available": all ones */
