@@ -11,6 +11,6 @@ MODULES = (
     "cuda_errors", "ptx", "build_tools", "architectures", "host_compiler", "frameworks", "python_environment",
     "python_fit", "installed_frameworks", "framework_partners", "loader_picture", "loaded_libraries", "device_code",
     "llama", "environment", "visible_devices", "chosen_devices", "mig", "compute_mode", "mps", "memory_held",
-    "overrides", "processes", "nccl", "earlier_boots", "requirements", "engine", "smoke",
+    "overrides", "processes", "nccl", "earlier_boots", "requirements", "engine",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

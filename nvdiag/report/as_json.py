@@ -18,7 +18,6 @@ from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.requirement_results import RequirementResults
-from nvdiag.facts.smoke import Smoke
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel
 from nvdiag.facts.toolkits import Toolkits
@@ -143,7 +142,6 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
         ),
         "container": container(facts),
         "requirements": _or_why(fact(facts, RequirementResults), _requirements),
-        "smoke": _or_why(fact(facts, Smoke), _smoke),
         "packages": _or_why(
             fact(facts, DriverPackages),
             lambda packages: [
@@ -172,12 +170,6 @@ def _requirements(required: RequirementResults) -> Json:
         }
         for result in required.results
     ]
-
-
-def _smoke(tried: Smoke) -> Json:
-    from nvdiag.report import smoke
-
-    return smoke.data(tried)
 
 
 def _or_why(value: Any, show: Callable[[Any], Json]) -> Json:

@@ -64,7 +64,7 @@ def main() -> int:
 
 def _look_at_the_machine() -> int:
     about = _options("from", "python", "deadline")
-    judged_by = [*_options("config", "profile", "fail-on"), *_lists("require", "select", "ignore", "report")]
+    judged_by = [*_options("config", "profile", "fail-on"), *_lists("require", "select", "ignore", "class", "report")]
     if _switch("strict"):
         judged_by.append("--strict")
     keeps_snapshot = _switch("snapshot-on-failure")
@@ -194,8 +194,8 @@ def _classes(document: Mapping[str, Any]) -> list[str]:
 
 
 def _root(finding: Mapping[str, Any], by_key: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    while finding["caused_by"] is not None:
-        finding = by_key[finding["caused_by"]]
+    while cause := by_key.get(finding["caused_by"]):
+        finding = cause
     return finding
 
 

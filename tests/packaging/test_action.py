@@ -79,7 +79,7 @@ def test_requirements_are_one_a_line_and_settings_come_from_the_workspace(tmp_pa
     (tmp_path / "workspace").mkdir()
     (tmp_path / "workspace" / "nvdiag.toml").write_text('[profile.big]\nrequire = ["gpus>=8"]\n')
     wanted = "driver>=570,<600\n\n  module=open\n"
-    given = {"pyz": installed, "require": wanted, "profile": "big", "tolerate": "1", "from": healthy(tmp_path)}
+    given = {"pyz": installed, "require": wanted, "profile": "big", "tolerate": "1, 3", "from": healthy(tmp_path)}
     job = use(tmp_path, given)
     assert job.code == 0
     assert job.outputs["exit-code"] == "1"
@@ -88,13 +88,12 @@ def test_requirements_are_one_a_line_and_settings_come_from_the_workspace(tmp_pa
     assert "gpus\\>=8" in job.summary
 
 
-def test_what_cannot_be_told_fails_the_step_unless_that_is_tolerated(tmp_path: Path, installed: str) -> None:
+def test_what_cannot_be_told_fails_the_step(tmp_path: Path, installed: str) -> None:
     empty = tmp_path / "empty.json"
     empty.write_text('{"nvdiag_snapshot": 1, "captured_at": ""}')
     job = use(tmp_path, {"pyz": installed, "snapshot-on-failure": "false", "from": str(empty)})
     assert (job.code, job.outputs["verdict"], job.outputs["classes"]) == (3, "inconclusive", "")
     assert job.outputs["snapshot"] == ""
-    assert use(tmp_path, {"pyz": installed, "tolerate": "3, 4", "from": str(empty)}).code == 0
 
 
 def test_wrong_usage_fails_the_step_with_what_is_wrong(tmp_path: Path, installed: str) -> None:
@@ -137,7 +136,7 @@ def test_without_python_the_job_goes_on_with_a_warning(tmp_path: Path) -> None:
     assert use(tmp_path, {"tolerate": ""}, nothing).code == 4
 
 
-SOON = ("require", "profile", "deadline", "report")
+SOON = ("require", "report")
 """The inputs with which every run tries it; all of them are tried in the long tests."""
 
 

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from junitparser import JUnitXml
 
 import nvdiag
 from nvdiag.host.snapshot import parse
+from tests.packaging.running_gitlab import FILE, JOB, OWN, run
 from tests.scenarios.ci_page import DEMO, ROOT
-
-FILE = ROOT / "packaging" / "gitlab" / "nvdiag.gitlab-ci.yml"
-JOB: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))[".nvdiag"]
-OWN = "echo the job itself runs"
-
-
-def run(project: Path, shell: str = "bash", **variables: str) -> subprocess.CompletedProcess[str]:
-    """A job that extends .nvdiag: GitLab Runner evaluates all its commands in one shell (shells/bash.go)."""
-    project.mkdir(exist_ok=True)
-    commands = "\n".join([*JOB["before_script"], OWN])
-    prelude = "if set -o | grep pipefail > /dev/null; then set -o pipefail; fi; set -o errexit\nset +o noclobber\n"
-    given = {name: str(value) for name, value in JOB["variables"].items()} | variables
-    return subprocess.run(
-        [shell],
-        input=f"{prelude}: | eval {shlex.quote(commands)}\nexit 0\n",
-        cwd=project,
-        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", **given},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +25,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("shell", ["bash", "sh"])
+@pytest.mark.parametrize("shell", ["bash", pytest.param("sh", marks=pytest.mark.long)])
 def test_a_broken_machine_fails_the_job_before_its_own_script(tmp_path: Path, demo: str, shell: str) -> None:
     job = run(tmp_path / "project", shell, NVDIAG_PYZ=demo, NVDIAG_REQUIRE="driver>=570,<600\n\nmodule=open\n")
     assert job.returncode == 1, job.stderr

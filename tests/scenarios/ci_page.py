@@ -46,6 +46,54 @@ def _runner_hook() -> str:
     return "\n".join(["$ bash -e /opt/nvdiag/job-started.sh; echo $?", *shown, ""])
 
 
+def _action() -> str:
+    from tests.packaging.running_action import use
+
+    with tempfile.TemporaryDirectory() as folder:
+        nvdiag = Path(folder) / "nvdiag.pyz"
+        nvdiag.write_text("from nvdiag.cli import main\nmain()\n", encoding="utf-8")
+        job = use(Path(folder), {"pyz": str(nvdiag), "from": str(DEMO), "require": "driver>=570,<600\ngpus>=1"})
+    annotation = job.log.partition("\n")[0]
+    shown = {**job.outputs, "artifact": re.sub("[0-9a-f]{8}$", "5f0c1ab9", job.outputs["artifact"])}
+    told = [f"{name}: {value}" for name, value in shown.items()]
+    home = re.sub(r"/\S*?/temp/nvdiag-\w+/", "/home/runner/work/_temp/nvdiag-x3k1w0vq/", "\n".join(told))
+    return f"{annotation[:_LONGEST]}…\n::group::nvdiag's report\n…\n::endgroup::\n\n{home}\n"
+
+
+def _gitlab() -> str:
+    from tests.packaging.running_gitlab import run
+
+    with tempfile.TemporaryDirectory() as folder:
+        nvdiag = Path(folder) / "nvdiag.pyz"
+        program = f"import sys\nfrom nvdiag.cli import main\nsys.argv += ['--from', {str(DEMO)!r}]\nmain()\n"
+        nvdiag.write_text(program, encoding="utf-8")
+        job = run(Path(folder) / "project", NVDIAG_PYZ=str(nvdiag))
+    error = re.findall(r"(?m)^error\[.*\n(?:  (?!-->).*\n)*", job.stdout)[0]
+    verdict = job.stdout.strip().splitlines()[-1]
+    return f"…\n{error}…\n{verdict}\n{job.stderr}"
+
+
+def _junit() -> str:
+    from xml.etree import ElementTree
+
+    report = CliRunner().invoke(app, ["check", "--from", str(DEMO), "--format", "junit"]).stdout
+    case = next(one for one in ElementTree.fromstring(report).iter("testcase") if one.find("failure") is not None)
+    case.set("time", "0.001")
+    failure = case.find("failure")
+    assert failure is not None
+    failure.text = f"{(failure.text or '').partition(chr(10))[0]}…"
+    ElementTree.indent(case)
+    return ElementTree.tostring(case, encoding="unicode").strip() + "\n"
+
+
+def _init_container() -> str:
+    from tests.packaging.running_pod import start
+
+    with tempfile.TemporaryDirectory() as folder:
+        code, _, message = start(Path(folder), f'exec {sys.executable} -I -m nvdiag "$@" --from {DEMO}')
+    return f"exit code {code}\n{re.sub(r'time=[0-9.]+s', 'time=0.240s', message)}"
+
+
 def _npd() -> str:
     told = [(kind, *_script("npd/check-nvdiag.sh", "env", arguments=[kind])) for kind in ("configuration", "hardware")]
     return "".join(f"$ /opt/nvdiag/check-nvdiag.sh {kind}; echo $?\n{said}{code}\n" for kind, said, code in told)
@@ -72,6 +120,10 @@ def _script(name: str, *runner: str, arguments: Sequence[str] = ()) -> tuple[str
 
 
 OUTPUTS: Mapping[str, Callable[[], str]] = {
+    "action": _action,
+    "gitlab": _gitlab,
+    "init-container": _init_container,
+    "junit": _junit,
     "nagios": _nagios,
     "npd": _npd,
     "prometheus": _prometheus,
