@@ -162,6 +162,7 @@ CHECKS = (
     ("framework_partners", "partners_are_of_the_releases_that_are_asked_for", "frameworks", "framework-cuda-mismatch", "partners.Partners"),
     ("framework_partners", "one_plug_in_of_jax_is_installed", "frameworks", "framework-cuda-mismatch", "frameworks.Frameworks"),
     ("loader_picture", "the_program_finds_cudas_libraries", "libraries", "cuda-library-missing cudnn-mismatch nccl-mismatch", "cuda_libraries.CudaLibraries"),
+    ("loader_picture", "the_program_gets_no_stub_of_libcuda", "libraries", "libcuda-stub-loaded", "cuda_libraries.CudaLibraries"),
     ("loader_picture", "pytorch_gets_the_libraries_that_it_was_built_with", "libraries", "cuda-library-shadowed cudnn-mismatch nccl-mismatch", "cuda_libraries.CudaLibraries frameworks.Frameworks"),
     ("loader_picture", "cudnns_parts_are_of_one_folder", "libraries", "cudnn-mismatch", "cuda_libraries.CudaLibraries frameworks.Frameworks"),
     ("loaded_libraries", "cudas_libraries_load", "libraries", "cuda-library-missing cuda-library-shadowed cudnn-mismatch nccl-mismatch", "cuda_libraries.CudaLibraries loaded_libraries.LoadedLibraries"),

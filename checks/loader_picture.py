@@ -43,6 +43,38 @@ def the_program_finds_cudas_libraries(libraries: CudaLibraries, frameworks: Fram
                 yield _missing(identifier, some, program, libraries, frameworks)
 
 
+@check("libcuda-stub-loaded", area="libraries")
+def the_program_gets_no_stub_of_libcuda(libraries: CudaLibraries) -> Iterator[Finding]:
+    """The libcuda that the framework installed here, or the named program, gets is not the toolkit's stub."""
+    libcuda = libraries.libcuda
+    if libcuda is None or libcuda.path is None or libcuda.rule is None:
+        raise NotApplicable("no program here gets a libcuda")
+    if "/stubs/" not in libcuda.path:
+        return
+    own = libcuda.rule.startswith(("DT_RPATH", "DT_RUNPATH"))
+    file = libcuda.rule.partition(" of ")[2] if own else ""
+    yield Finding(
+        id="libcuda-stub-loaded",
+        severity=Severity.ERROR,
+        confidence=Confidence.CERTAIN,
+        kind=FindingClass.ENVIRONMENT,
+        title=f"{libraries.program} gets the toolkit's stub of libcuda",
+        detail="It is there to link against, and every call of it fails with error 34, CUDA_ERROR_STUB_LIBRARY."
+        + (" Its folder was written into a file by -rpath when that was linked; -L is enough." if own else ""),
+        evidence=(Evidence(source=f"{libcuda.soname} through {libcuda.rule}", excerpt=libcuda.path),),
+        remedies=(
+            Remedy(
+                summary="see which folders the file names, and link it anew without that of the stubs",
+                commands=(f"readelf -d {shlex.quote(file)} | grep -E 'RPATH|RUNPATH'",),
+            ),
+        )
+        if own
+        else (Remedy(summary=f"take {libcuda.path.rpartition('/')[0]} out of what {libcuda.rule} goes by"),),
+        explains=frozenset({"no-cuda-device"}),
+        layers=(Layer.LIBCUDA,),
+    )
+
+
 _ALSO_FOR_THE_CPU = ("tensorflow ", "ctranslate2 ")
 """One build serves those who use a GPU and those who do not: that all of it is missing is as it should be."""
 

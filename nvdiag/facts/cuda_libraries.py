@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from nvdiag.facts import reading
 from nvdiag.facts.cuda_sonames import COMPONENTS, is_cudas, stem, wheel_folders, wheel_names
 from nvdiag.facts.frameworks import Frameworks
-from nvdiag.facts.libraries import LIBCUDA
+from nvdiag.facts.libraries import LIBCUDA, release_in
 from nvdiag.facts.library_copies import CudaCopy, copy_of
 from nvdiag.facts.python_environments import PythonEnvironment, PythonEnvironments
 from nvdiag.facts.search_path import CACHED, SearchPath, Taken
@@ -20,7 +20,7 @@ from nvdiag.facts.toolkits import Toolkits
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
-from nvdiag.model.versions import CudaVersion
+from nvdiag.model.versions import CudaVersion, DriverRelease
 
 ASKED = "NVDIAG_PROGRAM"
 """The variable that names the program to follow the loader for."""
@@ -50,8 +50,8 @@ class CudaLibraries:
 
     `program` is what they were followed for, empty where there is none: the one that NVDIAG_PROGRAM names, else the
     first framework of this environment that has CUDA. `named` is whether it is the former. `beside` are the other
-    frameworks with what each of them asks for. `libcuda` is the driver's library as the program gets it. `blind` says
-    why some may have been missed.
+    frameworks with what each of them asks for. `libcuda` is the driver's library as the program gets it, of `release`
+    by its file's name. `blind` says why some may have been missed.
     NotApplicable where there is no such library and nobody asks for one.
     """
 
@@ -59,6 +59,7 @@ class CudaLibraries:
     named: bool
     libraries: Mapping[str, CudaLibrary]
     libcuda: Taken | None
+    release: DriverRelease | None
     beside: Mapping[str, tuple[CudaLibrary, ...]]
     blind: Unknown | None
 
@@ -85,7 +86,7 @@ class CudaLibraries:
             soname: library(taken.get(soname) or _as_anybody_gets_it(soname, search, copies.get(soname, ())), pins)
             for soname in sorted({*copies, *taken} - {LIBCUDA})
         }
-        if not found:
+        if not found and not named:
             raise NotApplicable("no CUDA library is here, and nothing asks for one")
         beside = {
             name: tuple(library(others[soname], {}) for soname in sorted(others) if soname != LIBCUDA)
@@ -97,9 +98,14 @@ class CudaLibraries:
             named=bool(named),
             libraries=found,
             libcuda=taken.get(LIBCUDA),
+            release=_release(host, taken.get(LIBCUDA)),
             beside=beside,
             blind=search.blind,
         )
+
+
+def _release(host: Host, libcuda: Taken | None) -> DriverRelease | None:
+    return release_in(host.resolve(libcuda.path)) if libcuda is not None and libcuda.path is not None else None
 
 
 def _followed(

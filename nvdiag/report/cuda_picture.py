@@ -28,7 +28,14 @@ def data(libraries: CudaLibraries | Unknown, loaded: LoadedLibraries | Unknown) 
     return {
         "program": libraries.program or None,
         "libraries": {soname: _library(one, asked.get(soname)) for soname, one in libraries.libraries.items()},
-        "libcuda": {"path": libcuda.path, "rule": libcuda.rule, "asked_by": libcuda.by} if libcuda else None,
+        "libcuda": {
+            "path": libcuda.path,
+            "release": libraries.release.text if libraries.release else None,
+            "rule": libcuda.rule,
+            "asked_by": libcuda.by,
+        }
+        if libcuda
+        else None,
         "beside": {
             program: {one.soname: _library(one, None) for one in others} for program, others in libraries.beside.items()
         },
@@ -113,7 +120,9 @@ def in_full(diagnosis: Diagnosis) -> Mapping[str, tuple[Line, ...]]:
     asked = loaded.loaded if isinstance(loaded, LoadedLibraries) else {}
     first = [_line(one, asked.get(one.soname)) for one in libraries.libraries.values() if one.asked_by]
     if (libcuda := libraries.libcuda) is not None:
-        first.insert(0, Line(libcuda.soname, "", libcuda.rule or "not found", (libcuda.path,) if libcuda.path else ()))
+        version = libraries.release.text if libraries.release else ""
+        below = (libcuda.path,) if libcuda.path else ()
+        first.insert(0, Line(libcuda.soname, version, libcuda.rule or "not found", below))
     beside = {program: tuple(_line(one, None) for one in others) for program, others in libraries.beside.items()}
     return {libraries.program: tuple(first), **beside}
 

@@ -484,6 +484,20 @@ def test_what_a_named_program_does_not_find_is_told() -> None:
     assert any("nvidia-cublas-cu12" in command for one in found.remedies for command in one.commands)
 
 
+def test_a_program_that_was_linked_with_the_stubs_folder_gets_the_stub() -> None:
+    stub = "/usr/local/cuda-12.8/targets/x86_64-linux/lib/stubs"
+    program = machines.joined(
+        WELL,
+        library("/srv/app/bench", ("libcuda.so.1", "libc.so.6"), rpath=stub),
+        Tree(libraries={f"{stub}/libcuda.so.1": 30_000}, env={"NVDIAG_PROGRAM": "/srv/app/bench"}),
+    )
+    found = first(program)
+    assert (found.id, found.confidence) == ("libcuda-stub-loaded", Confidence.CERTAIN)
+    assert found.title == "/srv/app/bench gets the toolkit's stub of libcuda"
+    assert found.remedies[0].commands == ("readelf -d /srv/app/bench | grep -E 'RPATH|RUNPATH'",)
+    assert "libcuda-stub-loaded" not in ids(program.without(f"{stub}/"))
+
+
 @pytest.mark.parametrize(
     ("soname", "expected"),
     [
