@@ -117,7 +117,8 @@ def _other_major(missing: Sequence[str], libraries: CudaLibraries) -> str:
     """That the same libraries are here for another CUDA major, in words; empty where they are not."""
     there = {name.partition(".so.")[0]: name for name in libraries.libraries if name not in missing}
     others = [there[stem] for name in missing if (stem := name.partition(".so.")[0]) in there]
-    return f" Here is {listed(others[:_MOST_NAMED])}, which is for another CUDA major." if others else ""
+    named = listed(others[:_MOST_NAMED])
+    return f" Of another CUDA major {named} {'is' if len(others) == 1 else 'are'} here." if others else ""
 
 
 def _of_the_framework(

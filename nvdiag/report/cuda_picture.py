@@ -14,6 +14,7 @@ from nvdiag.facts.python_environments import ASKED, PythonEnvironments
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import Diagnosis
 from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.model.versions import CudaVersion
 from nvdiag.report.shown import fact
 
 Json = Any
@@ -118,13 +119,25 @@ def in_full(diagnosis: Diagnosis) -> Mapping[str, tuple[Line, ...]]:
     if isinstance(libraries, Unknown) or not libraries.program or not (libraries.named or by_name or deep):
         return {}
     asked = loaded.loaded if isinstance(loaded, LoadedLibraries) else {}
-    first = [_line(one, asked.get(one.soname)) for one in libraries.libraries.values() if one.asked_by]
+    first = [_line(one, asked.get(one.soname)) for one in _told_apart(libraries) if one.asked_by]
     if (libcuda := libraries.libcuda) is not None:
         version = libraries.release.text if libraries.release else ""
         below = (libcuda.path,) if libcuda.path else ()
-        first.insert(0, Line(libcuda.soname, version, libcuda.rule or "not found", below))
+        first.insert(0, Line(libcuda.soname, version, _short(libcuda.rule or "not found"), below))
     beside = {program: tuple(_line(one, None) for one in others) for program, others in libraries.beside.items()}
     return {libraries.program: tuple(first), **beside}
+
+
+def _told_apart(libraries: CudaLibraries) -> Iterator[CudaLibrary]:
+    """All libraries but those parts of cuDNN that are as cuDNN itself: of its folder and of its version."""
+    whole = next((_place(one) for name, one in libraries.libraries.items() if name.startswith("libcudnn.so.")), None)
+    for name, one in libraries.libraries.items():
+        if not name.startswith("libcudnn_") or _place(one) != whole:
+            yield one
+
+
+def _place(one: CudaLibrary) -> tuple[str, CudaVersion | None]:
+    return (one.taken.path.rpartition("/")[0], one.taken.version) if one.taken else ("", None)
 
 
 def _line(one: CudaLibrary, loaded: LoadedLibrary | None) -> Line:
@@ -134,4 +147,10 @@ def _line(one: CudaLibrary, loaded: LoadedLibrary | None) -> Line:
     elif loaded is not None and loaded.version is not None:
         below.append(f"loaded, it says {loaded.version}")
     below += [f"passed over: {other.path}{f' ({other.version})' if other.version else ''}" for other in one.others]
-    return Line(one.soname, _version(one), one.rule or "", tuple(below))
+    return Line(one.soname, _version(one), _short(one.rule or ""), tuple(below))
+
+
+def _short(rule: str) -> str:
+    """A rule with the name of the file in the place of its path: the report as data has that whole."""
+    how, of, path = rule.partition(" of /")
+    return f"{how} of {path.rpartition('/')[2]}" if of else rule

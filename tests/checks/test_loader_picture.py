@@ -348,7 +348,7 @@ def test_a_framework_of_another_cuda_major_beside_pytorch_is_told_apart() -> Non
     assert "onnxruntime 1.31.1 needs libcublas.so.13 and libcudart.so.13" in told.title
     document = as_document(diagnosed(machine))["facts"]["cuda_libraries"]
     assert document["beside"]["onnxruntime 1.31.1"]["libcublas.so.13"]["taken"] is None
-    assert told.detail.endswith("Here is libcublas.so.12 and libcudart.so.12, which is for another CUDA major.")
+    assert told.detail.endswith("Of another CUDA major libcublas.so.12 and libcudart.so.12 are here.")
 
 
 def test_the_versions_that_newer_releases_pin_through_cuda_toolkit_are_the_wanted_ones() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nvdiag.model.finding import Severity
 from nvdiag.report import cuda_picture, html, markdown
-from tests.report.reporting import MACHINES, as_lines, diagnosed
+from tests.report.reporting import MACHINES, WELL, as_lines, diagnosed
 from tests.scenarios.pythons import site
 
 NAMED = diagnosed(MACHINES["an environment by its name"]())
@@ -29,7 +29,9 @@ def test_an_environment_that_was_named_is_shown_library_by_library() -> None:
             "passed over: /usr/local/cuda-12.1/lib64/libnccl.so.2 (2.17.1)",
         ),
     )
-    assert shown["torch 2.8.0+cu128"][0].soname == "libcuda.so.1"
+    assert (shown["torch 2.8.0+cu128"][0].soname, shown["torch 2.8.0+cu128"][0].version) == ("libcuda.so.1", WELL)
+    cudnn = [one for one in shown["torch 2.8.0+cu128"] if one.soname.startswith("libcudnn")]
+    assert [(one.soname, one.rule) for one in cudnn] == [("libcudnn.so.9", "DT_RPATH of libtorch_python.so")]
     assert "torch 2.8.0+cu128 gets of CUDA's libraries:" in as_lines(NAMED)
     assert all(len(line) <= 80 for line in as_lines(NAMED) if "pip install" not in line)
 
