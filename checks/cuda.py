@@ -11,6 +11,7 @@ from nvdiag.facts.answers import DriverCuda
 from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.modules import LoadedDriver
+from nvdiag.facts.python_packages import LibraryPath
 from nvdiag.facts.toolkits import VARIABLES, Toolkit, Toolkits
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -95,7 +96,7 @@ def one_toolkit_is_meant(toolkits: Toolkits, messages: Messages | Unknown) -> It
         raise NotApplicable("no nvcc on PATH tells its version")
     if isinstance(messages, Messages) and messages.proving("toolkit-shadowed"):
         raise NotApplicable("a message tells of it")
-    meant = {name: version for name, version in toolkits.named.items() if version.short != first.version.short}
+    meant = {name: version for name, version in _meant(toolkits).items() if version.short != first.version.short}
     asked = [
         one
         for one in toolkits.found
@@ -128,6 +129,66 @@ def one_toolkit_is_meant(toolkits: Toolkits, messages: Messages | Unknown) -> It
         ),
         layers=(Layer.TOOLKITS,),
     )
+
+
+def _meant(toolkits: Toolkits) -> dict[str, CudaVersion]:
+    """The versions of the toolkits that variables name, by their files, else by their folders' names."""
+    read = {
+        way: one.version
+        for one in toolkits.found
+        for way in one.found_by
+        if way in VARIABLES and one.version is not None
+    }
+    return {**toolkits.named, **read}
+
+
+@check("toolkit-shadowed")
+def the_loader_takes_the_compilers_own_toolkit(toolkits: Toolkits, path: LibraryPath) -> Iterator[Finding]:
+    """LD_LIBRARY_PATH puts no older toolkit's libraries before those of the nvcc that this environment picks."""
+    chosen = next((one for one in toolkits.found if one.chosen_by and one.nvcc), None)
+    if chosen is None or chosen.version is None:
+        raise NotApplicable("no nvcc that this environment picks tells its version")
+    of_folders = ((folder, _owner(folder, toolkits)) for folder in path.folders)
+    folder, taken = next(((folder, one) for folder, one in of_folders if one is not None), ("", None))
+    if taken is None:
+        raise NotApplicable("LD_LIBRARY_PATH has no toolkit's folder")
+    if taken.version is None or taken.version.short >= chosen.version.short:
+        return
+    own = next((one for one in path.folders if _owner(one, toolkits) is chosen), f"{chosen.root}/lib64")
+    yield Finding(
+        id="toolkit-shadowed",
+        subject="LD_LIBRARY_PATH",
+        severity=Severity.WARNING,
+        confidence=Confidence.LIKELY,
+        kind=FindingClass.ENVIRONMENT,
+        title=f"{chosen.chosen_by} picks nvcc {chosen.version}, and LD_LIBRARY_PATH has the libraries of CUDA"
+        f" {taken.version} first",
+        detail="What is built with the newer toolkit then runs with older libraries: a function that they lack is an"
+        " undefined symbol"
+        + ("." if taken.version.major == chosen.version.major else ", and those of the newer major are not found."),
+        evidence=(
+            Evidence(source=chosen.source, excerpt=chosen.version.text),
+            Evidence(source="LD_LIBRARY_PATH", excerpt=folder),
+            Evidence(source=taken.source, excerpt=taken.version.text),
+        ),
+        remedies=(
+            Remedy(
+                summary="put the libraries of the toolkit that builds in front",
+                commands=(f"export LD_LIBRARY_PATH={shlex.quote(own)}:$LD_LIBRARY_PATH",),
+                prediction="neither root nor a new build; frameworks' wheels need neither folder",
+            ),
+        ),
+        layers=(Layer.TOOLKITS,),
+    )
+
+
+def _owner(folder: str, toolkits: Toolkits) -> Toolkit | None:
+    """The toolkit whose libraries a folder has, by its root or by a link that leads there."""
+    for one in toolkits.found:
+        roots = (one.root, *(way for way in one.found_by if way.startswith("/")))
+        if any(folder.startswith((f"{root}/lib64", f"{root}/targets/", f"{root}/lib/")) for root in roots):
+            return None if "/stubs" in folder else one
+    return None
 
 
 @check("nvcc-not-found")

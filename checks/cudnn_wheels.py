@@ -1,11 +1,14 @@
-"""cuDNN's wheels against the PyTorch beside them: one of them, for its CUDA major, no older than its own."""
+"""cuDNN's wheels against the frameworks beside them: one of them, for their CUDA major, no older than their own."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from nvdiag.checks import _wheel_ways
+from nvdiag.checks.python_fit import cudnn_of, new_enough
 from nvdiag.engine import check
+from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.text import listed
@@ -99,3 +102,46 @@ def pytorchs_cudnn_is_no_older_than_its_own(packages: PythonPackages, torch: Tor
                 layers=(Layer.FRAMEWORKS,),
             )
             return
+
+
+@check("cudnn-mismatch", area="libraries")
+def tensorflows_cudnn_is_no_older_than_its_own(packages: PythonPackages, frameworks: Frameworks) -> Iterator[Finding]:
+    """The cuDNN wheel beside a TensorFlow with CUDA is of the major version that it was built with, and no older."""
+    flow = frameworks.found.get("tensorflow")
+    if flow is None or flow.cuda is None:
+        raise NotApplicable("no TensorFlow with CUDA is installed here")
+    name = f"nvidia-cudnn-cu{flow.cuda.major}"
+    wanted, there = cudnn_of("tensorflow", flow.version), packages.of(name)
+    if wanted is None or not there:
+        raise NotApplicable("no cuDNN wheel of TensorFlow's CUDA major is there, or which one it wants is not known")
+    if new_enough(there[0], wanted):
+        return
+    version = f"{wanted[0]}.{wanted[1]}"
+    pinned = shlex.quote(f"{name}>={version},<{wanted[0] + 1}")
+    yield Finding(
+        id="cudnn-mismatch",
+        subject="tensorflow",
+        severity=Severity.ERROR,
+        confidence=Confidence.LIKELY,
+        kind=FindingClass.ENVIRONMENT,
+        title=f"TensorFlow {flow.version} is built with cuDNN {version}, and {name} is {there[0]}",
+        detail="cuDNN must be of the same major version and at least of the minor version that TensorFlow was compiled"
+        " with, else its first convolution fails: no DNN in stream executor, or CUDNN_STATUS_NOT_INITIALIZED.",
+        evidence=(
+            Evidence(source=flow.source, excerpt=f"tensorflow {flow.version}, CUDA {flow.cuda}"),
+            Evidence(source=packages.source, excerpt=f"{name} {there[0]}"),
+        ),
+        remedies=(
+            Remedy(
+                summary="install the cuDNN that it is built with",
+                commands=(f"{shlex.quote(frameworks.environment.python)} -m pip install --upgrade {pinned}",),
+                prediction="neither root nor another TensorFlow is needed"
+                + (
+                    "; PyTorch beside it pins a cuDNN of its own: give each an environment where that is another one"
+                    if "torch" in frameworks.found
+                    else ""
+                ),
+            ),
+        ),
+        layers=(Layer.FRAMEWORKS,),
+    )

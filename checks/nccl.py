@@ -80,6 +80,24 @@ def _ways(said: Sequence[Said]) -> tuple[Remedy, ...]:
     )
 
 
+MORE_SHARED_MEMORY = (
+    Remedy(
+        summary="see how large it is, and what fills it",
+        commands=("df -h /dev/shm", "ls -l /dev/shm"),
+    ),
+    Remedy(
+        summary="start the container with more shared memory",
+        commands=("docker run --gpus all --ipc=host IMAGE", "docker run --gpus all --shm-size=16g IMAGE"),
+        prediction="either suffices; in Kubernetes mount an emptyDir with medium: Memory at /dev/shm, in"
+        " compose set shm_size",
+    ),
+    Remedy(
+        summary="until then, do without",
+        prediction="num_workers=0 for a DataLoader; NCCL_SHM_DISABLE=1 for NCCL, which is slower",
+    ),
+)
+
+
 @check("shared-memory-too-small", area="environment")
 def shared_memory_suffices(messages: Messages) -> Iterator[Finding]:
     """/dev/shm has room for what data loaders and NCCL put there."""
@@ -99,22 +117,7 @@ def shared_memory_suffices(messages: Messages) -> Iterator[Finding]:
         confidence=None if said else Confidence.LIKELY,
         kind=FindingClass.ENVIRONMENT,
         detail="Containers get 64 MB of /dev/shm unless they are told otherwise.",
-        remedies=(
-            Remedy(
-                summary="see how large it is, and what fills it",
-                commands=("df -h /dev/shm", "ls -l /dev/shm"),
-            ),
-            Remedy(
-                summary="start the container with more shared memory",
-                commands=("docker run --gpus all --ipc=host IMAGE", "docker run --gpus all --shm-size=16g IMAGE"),
-                prediction="either suffices; in Kubernetes mount an emptyDir with medium: Memory at /dev/shm, in"
-                " compose set shm_size",
-            ),
-            Remedy(
-                summary="until then, do without",
-                prediction="num_workers=0 for a DataLoader; NCCL_SHM_DISABLE=1 for NCCL, which is slower",
-            ),
-        ),
+        remedies=MORE_SHARED_MEMORY,
         explains=frozenset({"nccl-transport-failed"}),
         beside=_said.evidence(banner),
     )

@@ -213,20 +213,22 @@ def the_cudnn_wheel_serves_who_failed(packages: PythonPackages, messages: Messag
     if any(messages.proving(one) for one in ("cudnn-mismatch", "cuda-library-missing", "framework-cpu-only")):
         raise NotApplicable("a message tells more")
     for package in _CUDNN_OF:
-        wanted = next((cudnn for version in packages.of(package) if (cudnn := _cudnn_of(package, version))), None)
+        wanted = next((cudnn for version in packages.of(package) if (cudnn := cudnn_of(package, version))), None)
         for wheel, found in packages.like(r"nvidia-cudnn-cu\d+").items():
-            wrong = [one for one in found if wanted and not _new_enough(one, wanted)]
+            wrong = [one for one in found if wanted and not new_enough(one, wanted)]
             if wanted and wrong:
                 named = f"{package} {packages.of(package)[0]}"
                 yield _other_cudnn(packages.source, named, f"{wheel} {wrong[0]}", wanted, failed[0].evidence)
                 return
 
 
-def _cudnn_of(package: str, version: str) -> tuple[int, int] | None:
+def cudnn_of(package: str, version: str) -> tuple[int, int] | None:
+    """The cuDNN that a release of a package wants, None where the table does not have it."""
     return next((cudnn for first, cudnn in _CUDNN_OF[package] if _numbers(version)[:2] >= first), None)
 
 
-def _new_enough(wheel: str, wanted: tuple[int, int]) -> bool:
+def new_enough(wheel: str, wanted: tuple[int, int]) -> bool:
+    """Whether a cuDNN is of that major version, and at least of the minor one."""
     numbers = _numbers(wheel)
     return not numbers or (numbers[0] == wanted[0] and numbers[:2] >= wanted)
 

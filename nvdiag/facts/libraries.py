@@ -91,7 +91,7 @@ class DriverLibraries:
 
     @classmethod
     def collect(cls, host: Host, path: SearchPath) -> DriverLibraries:
-        search = _Search(host, path)
+        search = LibrarySearch(host, path)
         nvml, libcuda = search.choose(NVML), search.choose(LIBCUDA)
         if nvml.why_unknown and libcuda.why_unknown:
             raise Unknown(f"which driver libraries the loader finds: {nvml.why_unknown}")
@@ -103,7 +103,7 @@ class DriverLibraries:
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
+class LibrarySearch:
     """The search for a library of the driver's by what the loader goes by on this machine."""
 
     host: Host

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ALLOWED_NAMES = frozenset(
     {
+        "BNB_CUDA_VERSION",
         "CC",
         "CMAKE_CUDA_ARCHITECTURES",
         "CONDA_PREFIX",
@@ -14,6 +15,7 @@ ALLOWED_NAMES = frozenset(
         "LD_LIBRARY_PATH",
         "LD_PRELOAD",
         "LOCAL_RANK",
+        "NUMBA_CUDA_DRIVER",
         "NVCC_APPEND_FLAGS",
         "NVCC_CCBIN",
         "NVCC_PREPEND_FLAGS",
@@ -28,10 +30,13 @@ ALLOWED_NAMES = frozenset(
         "PYTHONUSERBASE",
         "SNAP",
         "TORCH_CUDA_ARCH_LIST",
+        "TRITON_LIBCUDA_PATH",
         "TRITON_PTXAS_BLACKWELL_PATH",
         "TRITON_PTXAS_PATH",
         "VIRTUAL_ENV",
+        "VLLM_NCCL_SO_PATH",
         "WSL_DISTRO_NAME",
+        "XLA_FLAGS",
         "container",
     }
 )

@@ -124,9 +124,10 @@ def module_fields(
 
 
 def library_files(release: str, folder: str) -> Tree:
-    """libnvidia-ml and libcuda of one release in one folder, as every distribution's package links them."""
+    """The driver's libraries of one release in one folder, as every distribution's package links them."""
     links, libraries = {}, {}
-    for stem, size in (("libnvidia-ml", 2_200_000), ("libcuda", 88_000_000)):
+    sizes = {"libnvidia-ml": 2_200_000, "libcuda": 88_000_000, "libnvidia-ptxjitcompiler": 38_000_000}
+    for stem, size in sizes.items():
         links[f"{folder}/{stem}.so.1"] = f"{stem}.so.{release}"
         libraries[f"{folder}/{stem}.so.{release}"] = size
     return Tree(links=links, libraries=libraries, cached=tuple(sorted(links)))
@@ -319,7 +320,8 @@ def debian_current(
         files |= modules_dep(root, "updates/dkms/nvidia-current.ko", "updates/dkms/nvidia-current-uvm.ko")
         modules[f"{root}/updates/dkms/nvidia-current.ko"] = module_fields(disk, kernel, "proprietary")
     links = dict(MERGED_USR)
-    for stem in ("libcuda", "libnvidia-ml"):
+    stems = ("libcuda", "libnvidia-ml", "libnvidia-ptxjitcompiler")
+    for stem in stems:
         name = f"{stem}.so.1"
         links[f"{MULTIARCH}/{name}"] = f"/etc/alternatives/nvidia--{name}-x86_64-linux-gnu"
         links[f"/etc/alternatives/nvidia--{name}-x86_64-linux-gnu"] = f"{folder}/{name}"
@@ -333,7 +335,7 @@ def debian_current(
     )
     libs = replace(
         library_files(libraries, folder),
-        cached=("/lib/x86_64-linux-gnu/libcuda.so.1", "/lib/x86_64-linux-gnu/libnvidia-ml.so.1"),
+        cached=tuple(f"/lib/x86_64-linux-gnu/{stem}.so.1" for stem in stems),
     )
     side = kernel_side(loaded, kernel=kernel, flavour="proprietary")
     return joined(below_usr(side), below_usr(rest), libs)
