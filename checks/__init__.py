@@ -12,5 +12,6 @@ MODULES = (
     "python_fit", "installed_frameworks", "framework_partners", "loader_picture", "loaded_libraries", "device_code",
     "llama", "environment", "visible_devices", "chosen_devices", "mig", "compute_mode", "mps", "memory_held",
     "override_values", "job_settings", "overrides", "processes", "nccl", "earlier_boots", "requirements", "engine",
+    "smoke",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

@@ -204,4 +204,8 @@ CHECKS = (
     ("earlier_boots", "no_gpu_fails_boot_after_boot", "device", "gpu-hardware-fault", "earlier_boots.EarlierBoots"),
     ("requirements", "what_was_required_holds", "requirements", "requirement-not-met requirement-unknown", "requirement_results.RequirementResults"),
     ("engine", "probes_came_back", "engine", "probe-hung probe-crashed check-failed", "probing.ProbeTroubles"),
+    ("smoke", "every_gpu_runs_a_kernel", "device", "gpu-init-failed gpu-hardware-fault gpu-reset-required compute-mode-restricted vgpu-misconfigured fabric-manager-not-running confidential-computing-not-ready", "smoke.Smoke"),
+    ("smoke", "every_gpu_has_room_for_a_kernel", "environment", "gpu-memory-held mps-unavailable", "smoke.Smoke"),
+    ("smoke", "the_drivers_libraries_make_a_kernel", "libraries", "driver-library-incomplete libcuda-mismatch libcuda-stub-loaded cuda-compat-unsupported", "smoke.Smoke"),
+    ("smoke", "smoke_tests_came_back", "engine", "probe-hung probe-crashed check-failed", "smoke.Smoke"),
 )

@@ -211,22 +211,25 @@ def the_drivers_libraries_are_complete(messages: Messages) -> Iterator[Finding]:
         "driver-library-incomplete",
         detail="libcuda loads further libraries of its own release when it is used, to compile PTX above all. The"
         " driver's set of files is not complete, or not of one release.",
-        remedies=(
-            Remedy(
-                summary="compare the releases of the driver's libraries",
-                commands=("ldconfig -p | grep -E 'libcuda[.]so|libnvidia-(ptxjitcompiler|nvvm|gpucomp|ml)'",),
-            ),
-            Remedy(
-                summary="in a container ask for the capability compute, and start it anew",
-                commands=("docker run --rm --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility IMAGE nvidia-smi",),
-            ),
-            Remedy(
-                summary="on a host install the package again that has libcuda.so.1 (libnvidia-compute-BRANCH on Ubuntu,"
-                " libnvidia-ptxjitcompiler1 on Debian)",
-                commands=("dpkg -S libcuda.so.1 || rpm -qf /usr/lib64/libcuda.so.1", "sudo ldconfig"),
-                needs_root=True,
-            ),
-        ),
+        remedies=COMPLETE_LIBRARIES,
         explains=frozenset({"no-cuda-device", "ptx-newer-than-driver"}),
         layers=(Layer.LIBCUDA,),
     )
+
+
+COMPLETE_LIBRARIES = (
+    Remedy(
+        summary="compare the releases of the driver's libraries",
+        commands=("ldconfig -p | grep -E 'libcuda[.]so|libnvidia-(ptxjitcompiler|nvvm|gpucomp|ml)'",),
+    ),
+    Remedy(
+        summary="in a container ask for the capability compute, and start it anew",
+        commands=("docker run --rm --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility IMAGE nvidia-smi",),
+    ),
+    Remedy(
+        summary="on a host install the package again that has libcuda.so.1 (libnvidia-compute-BRANCH on Ubuntu,"
+        " libnvidia-ptxjitcompiler1 on Debian)",
+        commands=("dpkg -S libcuda.so.1 || rpm -qf /usr/lib64/libcuda.so.1", "sudo ldconfig"),
+        needs_root=True,
+    ),
+)

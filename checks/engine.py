@@ -17,19 +17,27 @@ _LAYERS = {
     "cuda": (Layer.LIBCUDA,),
     "nodes": (Layer.GPU,),
     "driver-files": (Layer.LOADED_MODULE,),
+    "smoke": (Layer.GPU,),
 }
+_LIBRARIES = {"nvml": "libnvidia-ml", "cuda": "libcuda", "smoke": "libcuda"}
 
 
 @check("probe-hung", "probe-crashed", "check-failed")
 def probes_came_back(troubles: ProbeTroubles) -> Iterator[Finding]:
     """Every call into NVIDIA's libraries and files came back."""
     for trouble in troubles.troubles:
-        if trouble.error == "hung":
-            yield _hung(trouble, troubles.gpus)
-        elif trouble.error == "crashed":
-            yield _crashed(trouble)
-        else:
-            yield _failed(trouble)
+        yield of_trouble(trouble, troubles.gpus)
+
+
+def of_trouble(trouble: ProbeTrouble, gpus: int) -> Finding:
+    """The finding that a probe's trouble is, on a machine with so many GPUs to wait for."""
+    if trouble.error == "hung":
+        return _hung(trouble, gpus)
+    return _crashed(trouble) if trouble.error == "crashed" else _failed(trouble)
+
+
+def _layers(trouble: ProbeTrouble) -> tuple[Layer, ...]:
+    return _LAYERS.get(trouble.probe.partition(" ")[0], ())
 
 
 def _hung(trouble: ProbeTrouble, gpus: int) -> Finding:
@@ -65,16 +73,16 @@ def _hung(trouble: ProbeTrouble, gpus: int) -> Finding:
             ),
             Remedy(
                 summary="give it more time",
-                commands=("nvdiag --deadline 60",),
+                commands=(f"nvdiag{' check --smoke' if trouble.probe.startswith('smoke') else ''} --deadline 60",),
                 prediction="an answer then means slow, not dead",
             ),
         ),
-        layers=_LAYERS.get(trouble.probe, ()),
+        layers=_layers(trouble),
     )
 
 
 def _crashed(trouble: ProbeTrouble) -> Finding:
-    library = {"nvml": "libnvidia-ml", "cuda": "libcuda"}.get(trouble.probe, "the library")
+    library = _LIBRARIES.get(trouble.probe.partition(" ")[0], "the library")
     damaged = trouble.signal == "SIGBUS" or trouble.stage.startswith("dlopen")
     return Finding(
         id="probe-crashed",
@@ -95,7 +103,7 @@ def _crashed(trouble: ProbeTrouble) -> Finding:
                 needs_root=True,
             ),
         ),
-        layers=_LAYERS.get(trouble.probe, ()),
+        layers=_layers(trouble),
     )
 
 

@@ -177,14 +177,15 @@ def confidential_gpus_were_set_ready(nvml: NvmlAnswer, cuda: CudaAnswer | Unknow
             Evidence(source="nvmlSystemGetConfComputeGpusReadyState", excerpt="0"),
             *((Evidence(source="cuInit", excerpt=str(init)),) if init is not None else ()),
         ),
-        remedies=(
-            Remedy(
-                summary="attest the GPU where trust matters, then set the ready state",
-                commands=("nvidia-smi conf-compute -grs", "sudo nvidia-smi conf-compute -srs 1"),
-                needs_root=True,
-                prediction="CUDA then starts; do it at every boot after nvidia-persistenced, and start containers anew",
-            ),
-        ),
+        remedies=(SET_READY,),
         explains=frozenset({"fabric-manager-not-running", "no-cuda-device"}),
         layers=(Layer.GPU,),
     )
+
+
+SET_READY = Remedy(
+    summary="attest the GPU where trust matters, then set the ready state",
+    commands=("nvidia-smi conf-compute -grs", "sudo nvidia-smi conf-compute -srs 1"),
+    needs_root=True,
+    prediction="CUDA then starts; do it at every boot after nvidia-persistenced, and start containers anew",
+)

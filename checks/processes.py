@@ -55,7 +55,7 @@ def cuda_is_not_carried_over_a_fork(messages: Messages) -> Iterator[Finding]:
     )
 
 
-_SEE_HOLDERS = Remedy(
+SEE_HOLDERS = Remedy(
     summary="see which processes hold GPU memory, also those that nvidia-smi does not list",
     commands=(
         "nvidia-smi --query-compute-apps=pid,used_memory,process_name --format=csv",
@@ -87,7 +87,7 @@ def gpu_memory_is_free_for_the_program(messages: Messages) -> Iterator[Finding]:
         detail="What the program itself holds is far less than what is taken, so others hold the rest: other jobs,"
         " notebooks whose kernels still run, or processes that were left over.",
         remedies=(
-            _SEE_HOLDERS,
+            SEE_HOLDERS,
             _END_THEM,
             Remedy(
                 summary="or use another GPU, or take less",
@@ -139,7 +139,7 @@ def _left_over(gpu: SmiGpu, messages: Messages | Unknown) -> Finding:
         " process that holds them",
         detail="A process that is left over, or one in a container or of another user, holds them.",
         evidence=(Evidence(source="nvidia-smi", excerpt=f"{gpu.memory_used}MiB / {gpu.memory_total}MiB"),),
-        remedies=(_SEE_HOLDERS, _END_THEM),
+        remedies=(SEE_HOLDERS, _END_THEM),
     )
 
 

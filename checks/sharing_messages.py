@@ -76,13 +76,13 @@ def mps_serves_its_programs(messages: Messages) -> Iterator[Finding]:
         confidence=Confidence.CERTAIN if daemonless else None,
         kind=FindingClass.ENVIRONMENT,
         detail=detail,
-        remedies=(_SEE_MPS, _FEWER if names.intersection(_FULL) else _WITHOUT_MPS, _RESTART_MPS),
+        remedies=(SEE_MPS, _FEWER if names.intersection(_FULL) else WITHOUT_MPS, RESTART_MPS),
         explains=frozenset({"no-cuda-device", "compute-mode-restricted"}),
         layers=(Layer.LIBCUDA,),
     )
 
 
-_SEE_MPS = Remedy(
+SEE_MPS = Remedy(
     summary="see the daemon, its users and its logs",
     commands=(
         "ps -eo user,pid,args | grep '[n]vidia-cuda-mps'",
@@ -91,13 +91,13 @@ _SEE_MPS = Remedy(
     ),
     needs_root=True,
 )
-_WITHOUT_MPS = Remedy(
+WITHOUT_MPS = Remedy(
     summary="run the program past MPS, to see whether it works without",
     commands=("CUDA_MPS_PIPE_DIRECTORY=/nonexistent PROGRAM",),
     prediction="it works unless the compute mode is Exclusive_Process, which only MPS may use",
 )
 _FEWER = Remedy(summary="run fewer programs at a time on this GPU, or lower CUDA_DEVICE_MAX_CONNECTIONS in them")
-_RESTART_MPS = Remedy(
+RESTART_MPS = Remedy(
     summary="restart the daemon, as the user whose programs it serves (stops all programs that use it)",
     commands=("echo quit | nvidia-cuda-mps-control", "nvidia-cuda-mps-control -d"),
     risk=Risk.DISRUPTIVE,

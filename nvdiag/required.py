@@ -1,4 +1,4 @@
-"""The requirement `healthy`: it is about what all checks together found, so it is judged after them."""
+"""What is judged after all checks: the requirement `healthy`, and a smoke test that was asked for in vain."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import replace
 
 from nvdiag.engine import rank, unique
 from nvdiag.facts.requirements import Requirements
+from nvdiag.facts.smoke import Smoke
 from nvdiag.model.diagnosis import Diagnosis, Status, Verdict
 from nvdiag.model.finding import Confidence, Evidence, Finding, Remedy, Severity
+from nvdiag.model.unknown import NotApplicable, Unknown
 
 _OWN = ("requirement-not-met", "requirement-unknown")
 _MOST = 8
@@ -19,8 +21,35 @@ def with_health(diagnosis: Diagnosis) -> Diagnosis:
     if not isinstance(given, Requirements) or not any(one.key == "healthy" for one in given.given):
         return diagnosis
     finding = _not_healthy(diagnosis) or _cannot_tell(diagnosis)
-    if finding is None:
+    return diagnosis if finding is None else _with(diagnosis, finding)
+
+
+def with_smoke(diagnosis: Diagnosis) -> Diagnosis:
+    """The diagnosis, with a finding where --smoke could not tell of all GPUs and nothing that is wrong says why."""
+    smoke = diagnosis.facts.get(Smoke)
+    why = smoke.untold if isinstance(smoke, Smoke) else str(smoke) if isinstance(smoke, Unknown) else ""
+    if not why or isinstance(smoke, NotApplicable) or diagnosis.exit_code() != 0:
         return diagnosis
+    finding = Finding(
+        id="requirement-unknown",
+        subject="smoke",
+        severity=Severity.ERROR,
+        confidence=Confidence.POSSIBLE,
+        title="cannot tell whether every GPU runs a kernel, which --smoke asks for",
+        evidence=(Evidence(source="smoke test", excerpt=why),),
+        remedies=(_LOAD_UVM,) if "nvidia_uvm" in why or "nvidia-uvm" in why else (),
+    )
+    return _with(diagnosis, finding)
+
+
+_LOAD_UVM = Remedy(
+    summary="load nvidia_uvm and make its node, as CUDA's first program does, then look again",
+    commands=("sudo nvidia-modprobe -u -c 0", "nvdiag check --smoke"),
+    needs_root=True,
+)
+
+
+def _with(diagnosis: Diagnosis, finding: Finding) -> Diagnosis:
     findings = [ranked.finding for ranked in diagnosis.findings]
     return replace(diagnosis, findings=tuple(rank(unique([*findings, finding]))))
 

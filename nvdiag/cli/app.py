@@ -49,6 +49,12 @@ _DEEP = click.option(
     is_flag=True,
     help="Also load the CUDA libraries that are found, in a child process, and ask each for its version.",
 )
+_SMOKE = click.option(
+    "--smoke",
+    is_flag=True,
+    help="Also have every GPU that this process may see run a tiny kernel, in a child process: for a moment it takes a"
+    " CUDA context (some hundred MiB) on each, through MPS where an MPS daemon runs.",
+)
 _ENV_OF = click.option(
     "--env-of",
     "pid",
@@ -77,13 +83,15 @@ def app(context: click.Context) -> None:
         context.invoke(check)
 
 
-def _look_with(source: str | None, python: str | None, program: str | None, pid: int | None, *, deep: bool) -> None:
+def _look_with(
+    source: str | None, python: str | None, program: str | None, pid: int | None, *, deep: bool, smoke: bool
+) -> None:
     """Take another environment than this process's own, or another program, where one is named; look deeper."""
-    if python is None and program is None and pid is None and not deep:
+    if python is None and program is None and pid is None and not deep and not smoke:
         return
     if source is not None:
         raise click.UsageError(
-            "--python, --program, --env-of and --deep are about this machine, and --from is about another"
+            "--python, --program, --env-of, --deep and --smoke are about this machine, and --from is about another"
         )
     from nvdiag.cli import asked
 
@@ -95,6 +103,8 @@ def _look_with(source: str | None, python: str | None, program: str | None, pid:
         asked.of_program(program)
     if deep:
         asked.deeper()
+    if smoke:
+        asked.to_compute()
 
 
 @app.command()
@@ -102,6 +112,7 @@ def _look_with(source: str | None, python: str | None, program: str | None, pid:
 @_PYTHON
 @_PROGRAM
 @_DEEP
+@_SMOKE
 @_ENV_OF
 @click.option("--select", multiple=True, metavar="ID|AREA,…", help="Only these finding ids or areas.")
 @click.option("--ignore", multiple=True, metavar="ID|AREA,…", help="All but these finding ids or areas.")
@@ -154,6 +165,7 @@ def check(
     python: str | None = None,
     program: str | None = None,
     deep: bool = False,
+    smoke: bool = False,
     pid: int | None = None,
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
@@ -172,18 +184,19 @@ def check(
     reports: tuple[str, ...] = (),
 ) -> None:
     """Say what is wrong with this machine, or with a recorded one."""
-    _look_with(source, python, program, pid, deep=deep)
     further = delivering.further_reports(reports)
     if no_config and (config is not None or profile is not None):
         raise click.UsageError("--no-config leaves nothing for --config and --profile to name")
     settings = configuration.Settings() if no_config else configuration.settings_of(config, profile)
     scope = running.scope_of(classes, gpus)
+    smoke = smoke or (settings.smoke and source is None)
+    _look_with(source, python, program, pid, deep=deep, smoke=smoke)
     requirements = running.required([*settings.require, *require])
     facts = running.facts_of(source, deadline or settings.deadline)
     if requirements is not None:
         facts[type(requirements)] = requirements
     choice = running.chosen(
-        select or settings.select, ignore or settings.ignore, always=("requirements",) if requirements else ()
+        select or settings.select, ignore or settings.ignore, always=("requirements",) if requirements or smoke else ()
     )
     if settings.file:
         running.warn(f"with the settings of {settings.file}" + (f", profile {profile}" if profile else ""))
@@ -200,6 +213,7 @@ def check(
 @_PYTHON
 @_PROGRAM
 @_DEEP
+@_SMOKE
 @_ENV_OF
 @_DEADLINE
 @click.option("--show", is_flag=True, help="Print what would be written, and write nothing.")
@@ -210,6 +224,7 @@ def snapshot(
     python: str | None,
     program: str | None,
     deep: bool,
+    smoke: bool,
     pid: int | None,
     deadline: float | None,
     show: bool,
@@ -218,7 +233,7 @@ def snapshot(
     """Record what the checks read, redacted, in one file to hand on."""
     if file is None and not show:
         raise click.UsageError("name the FILE to write, or use --show")
-    _look_with(source, python, program, pid, deep=deep)
+    _look_with(source, python, program, pid, deep=deep, smoke=smoke)
     text = running.snapshot_text(deadline, source, redact=not no_redact)
     if show or file is None:
         delivering.say(text)

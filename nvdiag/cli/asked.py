@@ -81,6 +81,13 @@ def deeper() -> None:
     os.environ[DEEP] = "1"
 
 
+def to_compute() -> None:
+    """Have every GPU run a kernel, too."""
+    from nvdiag.facts.smoke import ASKED as SMOKE
+
+    os.environ[SMOKE] = "1"
+
+
 def of_process(pid: int) -> None:
     """Look with the environment that a process of this user's was started with. Exit 2 where it cannot be had.
 

@@ -16,7 +16,8 @@ from nvdiag.model.dataclass import dataclass
 NAMES = ("nvdiag.toml", "pyproject.toml")
 _MAX_BYTES = 1024 * 1024
 _LISTS = ("select", "ignore", "require")
-_KEYS = (*_LISTS, "fail-on", "strict", "deadline")
+_FLAGS = ("strict", "smoke")
+_KEYS = (*_LISTS, "fail-on", *_FLAGS, "deadline")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Settings:
     require: tuple[str, ...] = ()
     fail_on: str | None = None
     strict: bool = False
+    smoke: bool = False
     deadline: float | None = None
 
 
@@ -56,6 +58,7 @@ def settings_of(file: str | None, profile: str | None) -> Settings:
         **{name: tuple(table.get(name, ())) for name in _LISTS},
         fail_on=table.get("fail-on"),
         strict=table.get("strict", False),
+        smoke=table.get("smoke", False),
         deadline=table.get("deadline"),
     )
 
@@ -127,8 +130,8 @@ def _held_to_form(where: str, table: Mapping[str, Any]) -> None:
             fail(f'{where}: {key} is to be a list of texts, such as {key} = ["…"]')
         if key == "fail-on" and value not in ("error", "warning"):
             fail(f'{where}: fail-on is "error" or "warning"')
-        if key == "strict" and not isinstance(value, bool):
-            fail(f"{where}: strict is true or false")
+        if key in _FLAGS and not isinstance(value, bool):
+            fail(f"{where}: {key} is true or false")
         if key == "deadline" and (isinstance(value, bool) or not isinstance(value, (int, float))):
             fail(f"{where}: deadline is a number of seconds")
         if key == "deadline" and not 0.1 <= value <= 3600:

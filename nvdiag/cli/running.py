@@ -186,13 +186,14 @@ def diagnosed(facts: Facts, choice: Choice, scope: Scope | None = None) -> Diagn
 
         rest = [(one.label, diagnose(begun(one), choice.checks, also=SHOWN)) for one in others]
         result = joined([(machine.label, result), *rest])
-    from nvdiag.required import with_health
+    from nvdiag.required import with_health, with_smoke
 
     result = with_health(result)
     if scope is not None:
         from nvdiag.scope import within
 
         result = within(result, facts, scope)
+    result = with_smoke(result)
     kept = tuple(ranked for ranked in result.findings if ranked.finding.id not in choice.hidden)
     keys = {ranked.finding.key for ranked in kept}
     return replace(

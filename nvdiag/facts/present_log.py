@@ -11,6 +11,7 @@ import re
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.kernel_log import why_none
 from nvdiag.facts.pci import PciGpus, normal_address
+from nvdiag.facts.smoke import Smoke
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
 from nvdiag.knowledge.kernel_messages import may_tell
@@ -52,8 +53,8 @@ class TellingLog:
 class PresentLog:
     """A kernel log that tells something, and what refutes it.
 
-    `loaded` is the line in which the module was loaded last, -1 for none. `answering` are the GPUs that NVML reaches;
-    `well` says that this is all of them, `computing` that cuInit succeeds.
+    `loaded` is the line in which the module was loaded last, -1 for none. `answering` are the GPUs that NVML reaches,
+    but for those that failed a smoke test; `well` says that this is all of them, `computing` that cuInit succeeds.
     """
 
     source: str
@@ -70,8 +71,10 @@ class PresentLog:
         gpus: PciGpus | Unknown,
         nvml: NvmlAnswer | Unknown,
         cuda: CudaAnswer | Unknown,
+        smoke: Smoke | Unknown,
     ) -> PresentLog:
-        answering = _answering(nvml)
+        failed = {one.address for one in smoke.trials if one.suspect} if isinstance(smoke, Smoke) else set()
+        answering = _answering(nvml) - failed
         position = log.text.rfind(_LOADING)
         return cls(
             source=log.source,

@@ -21,8 +21,8 @@ BASE_SECONDS = 10.0
 SECONDS_PER_FURTHER_GPU = 3.0
 """Eight GPUs without persistence mode were seen to take over 25 seconds to initialise."""
 
-_NO_DRIVER = frozenset({"holders"})
-"""Probes that call nothing of the driver's: what keeps them waiting is no trouble of its."""
+_APART = frozenset({"holders", "smoke"})
+"""Probes that are no ordinary question to the driver: one calls nothing of its, one has facts of its own troubles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +116,25 @@ class ProbeTroubles:
     @classmethod
     def collect(cls, host: Host, probes: Probes, gpus: PciGpus | Unknown) -> ProbeTroubles:
         found, heard = [], False
-        recorded = (name for name in host.recorded("probes") if name not in probes.names and name not in _NO_DRIVER)
-        for name in (*probes.names, *recorded):
+        recorded = (name for name in host.recorded("probes") if name.partition(" ")[0] not in _APART)
+        for name in dict.fromkeys((*probes.names, *recorded)):
             try:
                 document = host.probe(name)
             except Unknown:
                 continue  # a recording without this probe; what would have used it says so itself
             heard = True
             if isinstance(document.get("error"), str):
-                found.append(_trouble(name, document))
+                found.append(probe_trouble(name.partition(" ")[0], document))
         if not heard:
             raise Unknown("no probe's answer is recorded")
         return cls(tuple(found), len(gpus.gpus) if isinstance(gpus, PciGpus) else 1)
 
 
-def _trouble(name: str, document: Mapping[str, Any]) -> ProbeTrouble:
+def probe_trouble(probe: str, document: Mapping[str, Any]) -> ProbeTrouble:
+    """What a probe's document says of the trouble that it had."""
     silent = document.get("silent_seconds")
     return ProbeTrouble(
-        probe=name.partition(" ")[0],
+        probe=probe,
         error=str(document["error"]),
         stage=_text(document, "stage") or "its start",
         state=_text(document, "state"),

@@ -114,6 +114,9 @@ class Host(ABC):
     def start_command(self, *argv: str) -> None:
         """Start a helper command now, to be waited for when `run` asks for its answer."""
 
+    def prolong(self, seconds: float) -> None:
+        """Let the run take at least so many seconds from now on, unless the person gave a deadline."""
+
     def recorded(self, section: str) -> tuple[str, ...]:
         """What a recording has in a section: where to look besides the usual places. A live machine names nothing."""
         return ()

@@ -22,6 +22,7 @@ ALLOWED_NAMES = frozenset(
         "NVDIAG_DEEP",
         "NVDIAG_PROGRAM",
         "NVDIAG_PYTHON",
+        "NVDIAG_SMOKE",
         "OMPI_COMM_WORLD_LOCAL_RANK",
         "PATH",
         "PYENV_VERSION",

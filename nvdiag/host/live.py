@@ -84,6 +84,10 @@ class LiveHost(Host):
         if probe not in self._probes:
             self._probes[probe] = Probing(probe)
 
+    def prolong(self, seconds: float) -> None:
+        if self._given is None:
+            self._until = max(self._until, time.monotonic() + seconds)
+
     def start_command(self, *argv: str) -> None:
         key = shlex.join(argv)
         if key not in self._running:

@@ -47,6 +47,9 @@ class RecordingHost(Host):
     def start_command(self, *argv: str) -> None:
         self.inner.start_command(*argv)
 
+    def prolong(self, seconds: float) -> None:
+        self.inner.prolong(seconds)
+
     def recorded(self, section: str) -> tuple[str, ...]:
         return self.inner.recorded(section)
 

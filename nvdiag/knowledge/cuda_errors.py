@@ -13,7 +13,8 @@ class CudaError:
     """One number that CUDA's driver API (cuda.h) and runtime API (driver_types.h) share.
 
     A name is None where that API has no such error. `library_text` is what cudaGetErrorString says of it, empty where
-    the runtime does not know the number. `findings` are the ids of nvdiag's findings that speak of this error.
+    the runtime does not know the number. `findings` are the ids of nvdiag's findings that speak of this error; `smoke`
+    is the one that it is where nvdiag's own kernel meets it, empty where it tells no more than that a GPU fails.
     """
 
     number: int
@@ -25,6 +26,7 @@ class CudaError:
     causes: tuple[str, ...]
     remedy: str
     findings: tuple[str, ...]
+    smoke: str
     source: tuple[str, ...]
 
 
@@ -63,5 +65,6 @@ def _error(row: Row) -> CudaError:
         causes=row.texts("causes") if row.has("causes") else (),
         remedy=row.text("remedy"),
         findings=row.texts("findings") if row.has("findings") else (),
+        smoke=row.text("smoke", default=""),
         source=row.source(),
     )

@@ -29,12 +29,13 @@ PROBES = {
     "dlopen": "nvdiag.probes.dlopen",
     "holders": "nvdiag.probes.holders",
     "libraries": "nvdiag.probes.libraries",
+    "smoke": "nvdiag.probes.smoke",
 }
 """Probe names and the modules whose `run(arguments, say)` answers. `dlopen libcudart.so.12` carries an argument."""
 
 _PR_SET_PDEATHSIG = 1
 
-VENDOR = frozenset({"nvml", "cuda", "dlopen", "libraries"})
+VENDOR = frozenset({"nvml", "cuda", "dlopen", "libraries", "smoke"})
 """The probes that run code which is not nvdiag's own: those are confined."""
 
 
@@ -98,7 +99,7 @@ def _live(name: str, memory: int, parent: int) -> int:
         if kind in VENDOR:
             from nvdiag.probes import confine
 
-            confine.confine()
+            confine.confine(confine.UNLINKING if kind == "smoke" and "mps" in arguments else ())
         run = import_module(PROBES[kind]).run
         say("end", run(arguments, say))
     except MemoryError:

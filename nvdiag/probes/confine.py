@@ -12,6 +12,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Collection
 
 _PR_SET_SECCOMP = 22
 _PR_CAPBSET_DROP = 24
@@ -38,31 +39,34 @@ _AARCH64 = {
 _MACHINES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
 """AUDIT_ARCH value and the numbers of the system calls that change files, programs or modules."""
 
+UNLINKING = ("unlink", "unlinkat")
+"""What a client of MPS needs, to take away the files that it shares with its server: /dev/shm/cuda.shm.UID.PID.N."""
+
 
 class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-def confine() -> bool:
-    """Confine this process for good; True where the system-call filter is in force."""
+def confine(spared: Collection[str] = ()) -> bool:
+    """Confine this process for good, but for the calls `spared`; True where the system-call filter is in force."""
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in (_CAP_SYS_MODULE, _CAP_MKNOD):
         libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return False
-    code = filter_program(os.uname().machine)
+    code = filter_program(os.uname().machine, spared)
     if code is None:
         return False
     program = _Program(len(code) // 8, code)
     return bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
 
 
-def filter_program(machine: str) -> bytes | None:
+def filter_program(machine: str, spared: Collection[str] = ()) -> bytes | None:
     """The seccomp filter as BPF code (8 bytes an instruction); None for a machine whose numbers are not known here."""
     if machine not in _MACHINES:
         return None
     audit_arch, numbers = _MACHINES[machine]
-    deny = sorted(numbers.values())
+    deny = sorted(number for name, number in numbers.items() if name not in spared)
     steps = [(_LOAD_WORD, 0, 0, 4), (_JUMP_EQUAL, 0, len(deny) + 1, audit_arch), (_LOAD_WORD, 0, 0, 0)]
     steps += [(_JUMP_EQUAL, len(deny) - index, 0, number) for index, number in enumerate(deny)]
     steps += [(_RETURN, 0, 0, _RET_ALLOW), (_RETURN, 0, 0, _RET_ERRNO | errno.EPERM)]

@@ -14,10 +14,13 @@ from nvdiag.probes.dlopen import library_path, load
 
 SONAME = "libcuda.so.1"
 
+NO_MPS = "/proc/nvdiag-asks-no-mps-server"
+"""A folder for MPS's pipes that nobody can make: CUDA then goes on without an MPS server."""
+
 
 def run(arguments: list[str], say: Say) -> dict[str, Json]:
     """library, dlopen_error, driver_version (12040 for CUDA 12.4), init (CUresult), init_name, count."""
-    os.environ["CUDA_MPS_PIPE_DIRECTORY"] = "/proc/nvdiag-asks-no-mps-server"
+    os.environ["CUDA_MPS_PIPE_DIRECTORY"] = NO_MPS
     document: dict[str, Json] = {}
     say(f"dlopen {SONAME}", document)
     library, error = load(SONAME)
@@ -35,7 +38,7 @@ def run(arguments: list[str], say: Say) -> dict[str, Json]:
         return document
     say("cuInit", document)
     document["init"] = library.cuInit(0)
-    document["init_name"] = _error_name(library, document["init"])
+    document["init_name"] = error_name(library, document["init"])
     if document["init"] == 0:
         say("cuDeviceGetCount", document)
         count = ctypes.c_int()
@@ -44,7 +47,7 @@ def run(arguments: list[str], say: Say) -> dict[str, Json]:
     return document
 
 
-def _error_name(library: ctypes.CDLL, number: int) -> str | None:
+def error_name(library: ctypes.CDLL, number: int) -> str | None:
     """libcuda's own name for a CUresult, such as CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (cuGetErrorName, since CUDA 6)."""
     try:
         ask = library.cuGetErrorName

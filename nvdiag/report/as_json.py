@@ -18,6 +18,7 @@ from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
 from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.requirement_results import RequirementResults
+from nvdiag.facts.smoke import Smoke
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel
 from nvdiag.facts.toolkits import Toolkits
@@ -142,6 +143,7 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
         ),
         "container": container(facts),
         "requirements": _or_why(fact(facts, RequirementResults), _requirements),
+        "smoke": _or_why(fact(facts, Smoke), _smoke),
         "packages": _or_why(
             fact(facts, DriverPackages),
             lambda packages: [
@@ -170,6 +172,12 @@ def _requirements(required: RequirementResults) -> Json:
         }
         for result in required.results
     ]
+
+
+def _smoke(tried: Smoke) -> Json:
+    from nvdiag.report import smoke
+
+    return smoke.data(tried)
 
 
 def _or_why(value: Any, show: Callable[[Any], Json]) -> Json:

@@ -33,6 +33,7 @@ from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.requirement_results import RequirementResults
 from nvdiag.facts.smi_report import SmiReport
+from nvdiag.facts.smoke import Smoke
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import BootTime, Distribution, RunningKernel
 from nvdiag.facts.toolkits import Toolkits
@@ -48,6 +49,7 @@ SHOWN: tuple[type[object], ...] = (
     PythonEnvironments, Frameworks, CudaLibraries, CudaCompat, LoadedLibraries, DeviceCodes, KernelLog, DriverHistory,
     ModuleHolders, UpdateGuards, RebootVerdict, WslSetup, ContainerEngines, ContainerToolkit, CdiSpecifications,
     DriverContainer, VirtualGpus, ContainerStart, ContainerLibraries, JetsonStack, RequirementResults,
+    Smoke,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -17,6 +17,7 @@ from nvdiag.facts.modules import KernelModules, LoadedDriver
 from nvdiag.facts.nvml_devices import NvmlDevice
 from nvdiag.facts.pci import PciGpu, PciGpus
 from nvdiag.facts.requirement_results import Answer, RequirementResults, shown
+from nvdiag.facts.smoke import Smoke
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.toolkits import Toolkits
 from nvdiag.model.dataclass import dataclass
@@ -219,9 +220,17 @@ def _required(required: RequirementResults | Unknown) -> Iterator[Row]:
 
 
 def status_lines(diagnosis: Diagnosis) -> list[str]:
-    """For each GPU that NVML answers for, one line: utilisation, memory, temperature, power, processes."""
-    nvml = fact(diagnosis.facts, NvmlAnswer)
-    return [] if isinstance(nvml, Unknown) else [_status(device) for device in nvml.devices]
+    """For each GPU that NVML answers for, one line: utilisation, memory, temperature, power, processes.
+
+    Where the smoke test was asked for, what became of it on each GPU stands after these.
+    """
+    nvml, smoke = fact(diagnosis.facts, NvmlAnswer), fact(diagnosis.facts, Smoke)
+    lines = [] if isinstance(nvml, Unknown) else [_status(device) for device in nvml.devices]
+    if isinstance(smoke, Smoke):
+        from nvdiag.report.smoke import line
+
+        lines += [line(trial) for trial in smoke.trials]
+    return lines
 
 
 def _status(device: NvmlDevice) -> str:

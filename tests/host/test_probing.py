@@ -221,8 +221,8 @@ def test_signals_are_named() -> None:
     assert (child.signal_name(11), child.signal_name(999)) == ("SIGSEGV", "signal 999")
 
 
-def confined(folder: Path) -> dict[str, Any]:
-    """What a confined process may do, found out in a child."""
+def confined(folder: Path, *spared: str) -> dict[str, Any]:
+    """What a confined process may do, found out in a child; the calls `spared` are left to it."""
     target, fresh = folder / "file", folder / "fresh"
     target.write_text("text")
     target.chmod(0o600)
@@ -232,7 +232,6 @@ def confined(folder: Path) -> dict[str, Any]:
         "chown": lambda: os.chown(target, 1, 1),
         "mknod": lambda: os.mknod(fresh, 0o600),
         "mkdir": fresh.mkdir,
-        "unlink": target.unlink,
         "rename": lambda: target.rename(fresh),
         "link": lambda: os.link(target, fresh),
         "symlink": lambda: fresh.symlink_to(target),
@@ -242,12 +241,13 @@ def confined(folder: Path) -> dict[str, Any]:
         "read": target.read_text,
         "list": lambda: os.listdir(folder),  # noqa: PTH208
         "thread": lambda: os.waitpid(_forked(), 0)[1],
+        "unlink": target.unlink,
     }
     memory = children.memory_file("attempts")
     pid = os.fork()
     if not pid:
         try:
-            outcome: dict[str, Any] = {"confined": confine.confine()}
+            outcome: dict[str, Any] = {"confined": confine.confine(spared)}
             for name, attempt in attempts.items():
                 try:
                     outcome[name] = attempt()
@@ -342,3 +342,12 @@ def test_system_calls_have_numbers_of_their_own(machine: str) -> None:
     numbers = list(confine._MACHINES[machine][1].values())
     assert len(numbers) == len(set(numbers))
     assert len(numbers) < 200  # a jump has eight bits
+
+
+@pytest.mark.skipif(os.uname().machine not in confine._MACHINES, reason="this machine's system calls are not known")
+def test_a_client_of_mps_may_take_its_files_away_and_nothing_else(tmp_path: Path) -> None:
+    found = confined(tmp_path, *confine.UNLINKING)
+    assert found.pop("unlink") is None
+    assert not (tmp_path / "file").exists()
+    assert {found.pop(name) for name in ("confined", "read", "thread")} == {True, "text", 0}
+    assert found == dict.fromkeys(found, 1) | {"list": ["file"]}

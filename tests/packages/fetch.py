@@ -18,6 +18,7 @@ WHEELS = {
     "cuda13": ("nvidia-cuda-runtime==13.0.96",),
     "older": ("nvidia-nvjitlink-cu12==12.1.105",),
     "apart": ("nvidia-cudnn-cu12==9.10.2.21", "nvidia-nccl-cu12==2.27.3"),
+    "nvcc11": ("nvidia-cuda-nvcc-cu11==11.8.89",),
     "onnxruntime": ("onnxruntime==1.22.0",),
     "frameworks": ("ctranslate2==4.8.5", "torchvision==0.23.0"),
     "nvcc": ("nvidia-cuda-nvcc==13.0.88", "nvidia-cuda-crt==13.0.88", "nvidia-nvvm==13.0.88"),

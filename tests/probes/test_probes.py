@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from nvdiag.facts.answers import parse_cuda, parse_nvml
-from nvdiag.probes import cuda, dlopen, driver_files, nodes, nvml
+from nvdiag.facts.smoke_trials import Outcome, parse_trial
+from nvdiag.probes import cuda, dlopen, driver_files, nodes, nvml, smoke
 from tests.rigs import rig
 
 Said = list[tuple[str, dict[str, Any]]]
@@ -102,6 +103,30 @@ def test_libcuda_tells_its_version_and_is_initialised_only_on_request(fake_drive
     whole = parse_cuda(cuda.run(["init"], lambda stage, known: said.append((stage, known))))
     assert (whole.init, whole.count) == (0, 2)
     assert os.environ["CUDA_MPS_PIPE_DIRECTORY"].startswith("/proc/")
+
+
+def test_a_gpu_is_put_to_work_and_each_call_is_said_before_it_is_made(
+    fake_driver: None, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CUDA_DISABLE_PTX_JIT", "CUDA_CACHE_DISABLE", "CUDA_MPS_PIPE_DIRECTORY"):
+        monkeypatch.setenv(name, "0")
+    document = smoke.run(["1"], lambda stage, known: said.append((stage, dict(known))))
+    trial = parse_trial(document, "smoke 1", 1)
+    assert (trial.outcome, trial.address, trial.compute_mode) == (Outcome.PASSED, "0000:02:00.0", 0)
+    calls = [step.call for step in trial.steps]
+    assert calls[:3] == ["cuInit", "cuDeviceGet", "cuCtxCreate_v2"]
+    assert calls[-1] == "cuCtxDestroy_v2"
+    assert set(calls) < {stage for stage, _ in said}
+    assert os.environ["CUDA_CACHE_DISABLE"] == "1", "the driver keeps what it compiles in the user's home"
+    assert "CUDA_DISABLE_PTX_JIT" not in os.environ
+    assert os.environ["CUDA_MPS_PIPE_DIRECTORY"].startswith("/proc/")
+
+
+def test_the_way_through_mps_is_left_as_the_user_has_it(fake_driver: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_CACHE_DISABLE", "1")
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/run/mps")
+    smoke.run(["0", "mps"], lambda stage, known: None)
+    assert os.environ["CUDA_MPS_PIPE_DIRECTORY"] == "/run/mps"
 
 
 def test_the_loaders_own_words_are_kept_when_a_library_is_missing(said: Said) -> None:

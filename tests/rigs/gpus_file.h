@@ -2,7 +2,8 @@
  *
  * Lines are KEY=VALUE. A key with a GPU's number before it speaks of that GPU (1.name), any other of the system. A key
  * that is the name of a function gives the number that the function returns (nvmlDeviceGetCount_v2=999,
- * 1.nvmlDeviceGetTemperature=15). crash=FUNCTION and hang=FUNCTION end or stop the process there.
+ * 1.nvmlDeviceGetTemperature=15). crash=FUNCTION and hang=FUNCTION end or stop the process there; 1.crash= and 1.hang=
+ * do so in fakecuda.c where the call is about that GPU.
  */
 #pragma once
 #define _GNU_SOURCE
@@ -36,13 +37,17 @@ static const char *value(const char *key)
 
 static unsigned long long number(const char *text) { return text ? strtoull(text, NULL, 0) : 0; }
 
-/* What every function does first: meet the fault that the file asks for, and learn the number that it has to return. */
-static int enter(const char *function)
+static void meet(const char *crash, const char *hang, const char *function)
 {
-    const char *crash = value("crash"), *hang = value("hang");
     if (crash && strcmp(crash, function) == 0)
         raise(SIGSEGV);
     while (hang && strcmp(hang, function) == 0)
         pause();
+}
+
+/* What every function does first: meet the fault that the file asks for, and learn the number that it has to return. */
+static int enter(const char *function)
+{
+    meet(value("crash"), value("hang"), function);
     return (int)number(value(function));
 }
