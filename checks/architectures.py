@@ -36,6 +36,7 @@ def the_toolkit_makes_code_for_the_gpu(messages: Messages, toolkits: Toolkits | 
         "nvcc-arch-unsupported",
         detail="Each toolkit makes code for some generations of GPUs: an old one does not know a newer GPU, and a new"
         " one has dropped old GPUs.",
+        kind=FindingClass.ENVIRONMENT,
         remedies=(
             _LOOK,
             Remedy(

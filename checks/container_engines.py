@@ -13,7 +13,7 @@ from nvdiag.facts.container_toolkit import CONFIG, HOOK, RUNTIME, ContainerToolk
 from nvdiag.facts.engine_settings import Engine, is_nvidia
 from nvdiag.facts.modules import DriverHere
 from nvdiag.facts.system import Distribution
-from nvdiag.model.finding import Confidence, Evidence, Finding, Remedy, Risk, Severity
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Remedy, Risk, Severity
 from nvdiag.model.text import listed
 from nvdiag.model.unknown import NotApplicable, Unknown
 
@@ -86,6 +86,7 @@ def rootless_docker_leaves_the_cgroups_alone(engines: ContainerEngines, toolkit:
         id="container-cgroup-forbidden",
         severity=Severity.WARNING,
         confidence=Confidence.LIKELY,
+        kind=FindingClass.ENVIRONMENT,
         title="rootless Docker is to give GPUs by a toolkit that will write device cgroups, which it may not",
         detail="Without root nobody may set a device cgroup: containers with GPUs then fail at their start.",
         evidence=(

@@ -12,7 +12,7 @@ from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.messages import Messages, Said
 from nvdiag.facts.python_packages import TorchBuild
 from nvdiag.knowledge.compute_capabilities import ComputeRow, compute
-from nvdiag.model.finding import Confidence, Finding, Layer, Remedy, Severity
+from nvdiag.model.finding import Confidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import CudaVersion, DriverRelease
 
@@ -138,6 +138,7 @@ def builds_hold_code_for_this_gpu(
         detail="The build was made for other GPUs: an older build does not know a newer GPU, and newer builds leave"
         " old GPUs out. The driver is not the reason.",
         severity=Severity.WARNING if mild else Severity.ERROR,
+        kind=FindingClass.APPLICATION,
         remedies=_for_another_build(said, limits, torch),
         explains=_consequences(messages, said),
         layers=(Layer.GPU,),

@@ -121,7 +121,6 @@ def no_program_gets_nvmls_stub(messages: Messages) -> Iterator[Finding]:
         said,
         "nvml-stub-loaded",
         detail="The stub has no driver behind it; every call of NVML fails with it.",
-        kind=FindingClass.ENVIRONMENT,
         remedies=_without_stubs("libnvidia-ml.so.1"),
         explains=_SILENT | {"nvml-library-missing"},
         layers=(Layer.NVML,),
@@ -136,7 +135,6 @@ def no_program_gets_libcudas_stub(messages: Messages) -> Iterator[Finding]:
         said,
         "libcuda-stub-loaded",
         detail="The stub has no driver behind it; every CUDA program fails with it.",
-        kind=FindingClass.ENVIRONMENT,
         remedies=_without_stubs("libcuda.so.1"),
         explains=_SILENT | {"driver-too-old-for-cuda", "libcuda-missing"},
         layers=(Layer.LIBCUDA,),
@@ -184,6 +182,7 @@ def forward_compatibility_is_used_where_it_may_be(messages: Messages) -> Iterato
         "cuda-compat-unsupported",
         detail="A libcuda that is newer than the kernel module runs on data-center GPUs alone. It comes from a"
         " cuda-compat package or an image that has one, or from a driver that was upgraded and not reloaded.",
+        kind=FindingClass.ENVIRONMENT,
         remedies=(
             _SEE_COPIES,
             _without_compat(),

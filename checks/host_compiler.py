@@ -32,6 +32,7 @@ def the_host_compiler_suits_nvcc(messages: Messages, distribution: Distribution 
         title=f"the host's gcc is newer than {limit}, the last that this CUDA toolkit supports" if last else "",
         detail="nvcc leaves the host's part of a program to the system's C++ compiler and reads that compiler's and the"
         " C library's headers itself; each toolkit knows them up to some version.",
+        kind=FindingClass.ENVIRONMENT,
         remedies=(
             Remedy(summary="compare the two", commands=("gcc --version; g++ --version", "nvcc --version")),
             *_older_compiler("gcc", limit, distribution),

@@ -49,6 +49,7 @@ def pytorch_is_built_with_cuda(
         id="framework-cpu-only",
         severity=Severity.ERROR if wanted else Severity.INFO,
         confidence=Confidence.CERTAIN if wanted else Confidence.LIKELY,
+        kind=FindingClass.APPLICATION,
         title=f"the installed PyTorch, {torch.version}, is a build without CUDA",
         detail="torch.cuda.is_available() is False with it on every machine, whatever driver and toolkit are there.",
         evidence=(

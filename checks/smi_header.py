@@ -159,6 +159,7 @@ def cuda_compat_is_on_a_gpu_that_may_use_it(smi: SmiReport, surroundings: Surrou
         id="cuda-compat-unsupported",
         severity=Severity.ERROR,
         confidence=Confidence.LIKELY,
+        kind=FindingClass.ENVIRONMENT,
         title=f"the image's libcuda is of CUDA {header.cuda}, the driver {header.driver} has {newer}, and {consumer[0]}"
         " may not use it",
         detail="Images carry cuda-compat, a libcuda of a newer release. Only data-centre GPUs (and some workstation"
@@ -239,6 +240,7 @@ def the_gpus_that_one_moment_shows_are_there_at_the_other(
         id="container-devices-revoked",
         severity=Severity.ERROR,
         confidence=Confidence.LIKELY,
+        kind=FindingClass.ENVIRONMENT,
         title="NVML fails here with an unknown error, while the same machine's GPUs answer elsewhere",
         detail="A container that has lost its devices looks so, typically after a `systemctl daemon-reload` on the host"
         " with the systemd cgroup driver: the device rules of running containers are written anew, without the GPUs.",

@@ -85,13 +85,17 @@ def further_reports(reports: Sequence[str]) -> tuple[tuple[str, str], ...]:
 def deliver_all(
     diagnosis: Diagnosis, choice: Choice, wanted: Wanted, output: str | None, further: Sequence[tuple[str, str]]
 ) -> None:
-    """Write every report of one run: the one that is shown first, whatever becomes of the files."""
-    deliver(rendered(diagnosis, choice, wanted, to_file=output is not None), output, open_to_all=wanted.form in _READ)
-    for form, file in further:
-        deliver(rendered(diagnosis, choice, replace(wanted, form=form), to_file=True), file, open_to_all=form in _READ)
+    """Write every report of one run. One that cannot be written costs no other; exit 2 after the last."""
+    asked: list[tuple[str, str | None]] = [(wanted.form, output), *further]
+    complete = True
+    for form, file in asked:
+        text = rendered(diagnosis, choice, replace(wanted, form=form), to_file=file is not None)
+        complete = _written(text, file, open_to_all=form in _READ) and complete
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if wanted.form == "github" and summary:
         _summarise(rendered(diagnosis, choice, replace(wanted, form="markdown"), to_file=True), summary)
+    if not complete:
+        raise SystemExit(2)
 
 
 _READ = frozenset({"prometheus"})
@@ -140,21 +144,29 @@ def _look(to_file: bool, *, verbose: bool) -> terminal.Look:
     return terminal.Look(width=width, colour=colour, unicode=unicode, verbose=verbose)
 
 
-def deliver(text: str, output: str | None, *, open_to_all: bool = False) -> None:
-    """Print a report, or write it to a file in one step: a reader never sees half of it. Exit 2 where that fails.
+def deliver(text: str, output: str) -> None:
+    """Write a file in one step: a reader never sees half of it. Exit 2 where that fails."""
+    if not _written(text, output):
+        raise SystemExit(2)
+
+
+def _written(text: str, output: str | None, *, open_to_all: bool = False) -> bool:
+    """Print a report, or write it to a file in one step; whether that could be done, which is said on stderr.
 
     `open_to_all` lets every user read the file whatever the umask is.
     """
     if output is None:
         say(text)
-        return
+        return True
     try:
         if os.path.exists(output) and not os.path.isfile(output):  # /dev/stdout, a pipe: written to, never replaced
             _write(output, text)
         else:
             _replace(os.path.realpath(output), text, 0o644 if open_to_all else 0o666 & ~_umask())
     except OSError as error:
-        fail(f"cannot write {output}: {error.strerror or error}")
+        warn(f"cannot write {output}: {error.strerror or error}")
+        return False
+    return True
 
 
 _IN_PLACE = frozenset({errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS})

@@ -33,14 +33,15 @@ def _annotations(diagnosis: Diagnosis, fail_on: Severity, strict: bool) -> Itera
     for ranked in diagnosis.findings:
         if ranked.caused_by is None:
             by_level.setdefault(_level(ranked.finding, fail_on), []).append(ranked.finding)
-    for level in ("error", "warning", "notice"):
-        yield from _of_level(level, by_level.get(level, []))
     verdict = diagnosis.verdict(fail_on, strict)
     told = f"{sentences.counted(diagnosis)}; {sentences.judged(diagnosis)}"
-    if verdict is Verdict.INCONCLUSIVE:
+    unsure = verdict is Verdict.INCONCLUSIVE
+    if unsure:
         whys = [one.reason for one in diagnosis.checks if one.status in (Status.UNKNOWN, Status.FAILED)]
-        yield _command("warning", f"nvdiag cannot tell whether this machine is well: {told}", whys[:10])
-    elif verdict is Verdict.HEALTHY and not by_level:
+        yield _command("warning", f"nvdiag cannot tell whether this machine is well: {told}", list(dict.fromkeys(whys)))
+    for level in ("error", "warning", "notice"):
+        yield from _of_level(level, by_level.get(level, []), MOST - 1 if unsure and level == "warning" else MOST)
+    if verdict is Verdict.HEALTHY and not by_level:
         well = "nothing is wrong that counts here" if diagnosis.left_out else "this machine is well"
         yield _command("notice", f"nvdiag: {well}", [told])
 
@@ -51,8 +52,8 @@ def _level(finding: Finding, fail_on: Severity) -> str:
     return "notice" if finding.severity is Severity.INFO else "warning"
 
 
-def _of_level(level: str, findings: Sequence[Finding]) -> Iterator[str]:
-    shown = findings if len(findings) <= MOST else findings[: MOST - 1]
+def _of_level(level: str, findings: Sequence[Finding], most: int) -> Iterator[str]:
+    shown = findings if len(findings) <= most else findings[: most - 1]
     for finding in shown:
         sure = "" if finding.confidence is Confidence.CERTAIN else f", {finding.confidence.value}"
         title = f"nvdiag: {finding.id} ({finding.kind.value}{sure})"

@@ -10,6 +10,8 @@ from nvdiag.report.printable import printable
 
 _MOST = 8
 """Reasons of what does not apply that are told unless all are asked for. What should have been told is always told."""
+_FEW = 4
+"""Checks with one reason that are named unless all are asked for."""
 
 
 def by_reason(diagnosis: Diagnosis, *statuses: Status) -> dict[str, list[str]]:
@@ -27,7 +29,7 @@ def unjudged(diagnosis: Diagnosis, *, verbose: bool) -> Iterator[str]:
     silent = [why for why in reasons if _is_silence(why)] if diagnosis.source.kind == "paste" and not verbose else []
     count = sum(len(reasons.pop(why)) for why in silent)
     for why, names in reasons.items():
-        yield f"{_all_of(names)}: {printable(why)}"
+        yield f"{_all_of(names) if verbose else _some_of(names)}: {printable(why)}"
     if count:  # a text was not written to show a whole machine: all that it leaves out is one reason
         yield f"{_checks(count)}: the text does not show what they look at (--verbose names each)"
 
@@ -64,6 +66,13 @@ def _is_silence(why: str) -> bool:
 
 def _checks(count: int) -> str:
     return f"{count} checks" if count > 1 else "1 check"
+
+
+def _some_of(names: list[str]) -> str:
+    """All of them where they are few."""
+    if len(names) <= _FEW:
+        return _all_of(names)
+    return f"{', '.join(printable(name) for name in names[:2])} and {len(names) - 2} more (--verbose names each)"
 
 
 def _all_of(names: list[str]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import html5lib
@@ -180,6 +182,9 @@ def test_no_more_annotations_than_github_shows_and_none_that_it_cuts() -> None:
     assert len(told) == github.MOST
     assert told[-1][1] == "nvdiag%3A 31 more"
     assert all(len(message) <= github.LONGEST for _, _, message in told)
+    possible = annotated(shown(saying("x", count=40, confidence=Confidence.POSSIBLE), "github"))
+    assert [level for level, _, _ in possible] == ["warning"] * github.MOST
+    assert possible[0][1].startswith("nvdiag cannot tell")
 
 
 @pytest.mark.parametrize(
@@ -385,6 +390,42 @@ def test_several_reports_come_of_one_run(tmp_path: Path) -> None:
     result = call("check", "--from", DEMO, *(f"--report={form}={file}" for form, file in files.items()))
     assert (result.exit_code, "driver-library-mismatch" in result.stdout) == (1, True)
     assert all("driver-library-mismatch" in file.read_text() for file in files.values())
+
+
+def test_several_reports_cost_one_diagnosis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Diagnosis] = []
+    diagnosed_once = running.diagnosed
+
+    def counted(*arguments: Any, **named: Any) -> Diagnosis:
+        runs.append(diagnosed_once(*arguments, **named))
+        return runs[-1]
+
+    monkeypatch.setattr(running, "diagnosed", counted)
+    call("check", "--from", DEMO, *(f"--report={form}={tmp_path / form}" for form in delivering.FORMS))
+    assert len(runs) == 1
+    seconds = json.loads((tmp_path / "json").read_text())["seconds"]
+    assert f"nvdiag_run_duration_seconds {seconds}\n" in (tmp_path / "prometheus").read_text()
+
+
+@pytest.mark.parametrize("form", delivering.FORMS)
+def test_every_form_replaces_its_file_in_one_step(form: str, tmp_path: Path) -> None:
+    target = tmp_path / "report"
+    target.write_text("old")
+    with target.open() as reader:
+        result = call("check", "--from", DEMO, "--format", form, "--output", str(target))
+        assert reader.read() == "old"
+    assert result.stdout == ""
+    assert "driver-library-mismatch" in target.read_text()
+    assert [one.name for one in tmp_path.iterdir()] == ["report"]
+
+
+@pytest.mark.parametrize("form", delivering.FORMS)
+def test_a_file_that_cannot_be_written_is_told_and_costs_no_other_report(form: str, tmp_path: Path) -> None:
+    nowhere, there = tmp_path / "nowhere" / "x", tmp_path / "json"
+    result = call("check", "--from", DEMO, f"--report={form}={nowhere}", f"--report=json={there}")
+    assert (result.exit_code, result.stderr) == (2, f"nvdiag: cannot write {nowhere}: No such file or directory\n")
+    assert "driver-library-mismatch" in result.stdout
+    assert json.loads(there.read_text())["exit_code"] == 1
 
 
 @pytest.mark.parametrize(
