@@ -14,6 +14,7 @@ from nvdiag.model.finding import Finding, FindingClass
 HOW_SEEN_DECIDES = {
     "device-nodes-forbidden": {"configuration", "environment"},  # the nodes' mode, or this container's cgroup
     "gpu-init-failed": {"configuration", "environment", "hardware"},
+    "libcuda-stub-loaded": {"configuration", "environment"},  # for every program, or for one that was linked with it
     "probe-hung": {"configuration", "hardware"},  # slow, or stuck in the kernel
     "requirement-not-met": {"configuration", "hardware", "application", "environment"},  # of what was required
     "requirement-unknown": {"configuration", "environment"},
