@@ -65,8 +65,7 @@ def main() -> int:
 def _look_at_the_machine() -> int:
     about = _options("from", "python", "deadline")
     judged_by = [*_options("config", "profile", "fail-on"), *_lists("require", "select", "ignore", "class", "report")]
-    if _switch("strict"):
-        judged_by.append("--strict")
+    judged_by += [f"--{name}" for name in ("strict", "smoke") if _switch(name)]
     keeps_snapshot = _switch("snapshot-on-failure")
     work = Path(tempfile.mkdtemp(prefix="nvdiag-", dir=os.environ.get("RUNNER_TEMP")))
     command = _command(work)

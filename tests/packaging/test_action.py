@@ -184,10 +184,22 @@ def test_it_installs_itself_whatever_the_checkout_holds(tmp_path: Path, installe
     assert job.code == 1, job.log
     assert job.outputs["classes"] == "configuration"
     assert _tree() == before, "nothing is written into the action's own checkout"
-    live = use(tmp_path, {"pyz": installed, "tolerate": "1 3", "snapshot-on-failure": "true"}, hostile)
+    live = use(tmp_path, {"pyz": installed, "tolerate": "1 3"}, hostile)
     assert live.outputs["verdict"], live.log
     assert live.code == 0
     assert not (workspace / "pwned").exists()
+
+
+def test_no_secret_of_the_job_is_in_anything_that_leaves_it(tmp_path: Path, installed: str) -> None:
+    """GitHub masks the secrets that it knows of, in the log and the summary; in artifacts none."""
+    planted = {"HF_TOKEN": "hf_plantedplantedplanted", "DB": "p1antedpassword", "PIP_INDEX_URL": "https://u:p1anted@x/"}
+    job = use(tmp_path, {"pyz": installed, "tolerate": "1 3", "report": "html=r.html\njunit=r.xml"}, planted)
+    assert job.outputs["verdict"], job.log
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"report.json", "r.html", "r.xml", "GITHUB_STEP_SUMMARY"} <= {path.name for path in files}
+    for text in (job.log, *(path.read_text(encoding="utf-8") for path in files)):
+        assert "planted" not in text
+        assert "p1anted" not in text
 
 
 def _tree() -> set[str]:
