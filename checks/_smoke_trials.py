@@ -20,7 +20,7 @@ from nvdiag.facts.nvml_devices import NvmlDevice
 from nvdiag.facts.smoke import Smoke
 from nvdiag.facts.smoke_trials import Outcome, Step, Trial
 from nvdiag.knowledge.cuda_errors import CudaError, cuda_error
-from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
+from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Risk, Severity
 from nvdiag.model.unknown import Unknown
 
 INIT, FAULT, RESET = "gpu-init-failed", "gpu-hardware-fault", "gpu-reset-required"
@@ -77,7 +77,7 @@ def _troubled(trial: Trial, smoke: Smoke) -> Iterator[Finding]:
     )
     finding = engine.of_trouble(told, len(smoke.trials))
     if alone and finding.subject == told.probe:
-        finding = replace(finding, subject=_subject(trial))
+        finding = replace(finding, subject=_subject(trial), detail=finding.detail + _beside(smoke))
     if trial.outcome is Outcome.CRASHED and alone and _passed(smoke):
         finding = replace(
             finding, detail=f"It is this GPU and no library's file.{_beside(smoke)}", remedies=_log_then_reset(trial)
@@ -129,23 +129,29 @@ def _failed(trial: Trial, step: Step, smoke: Smoke, nvml: NvmlAnswer | Unknown) 
     name = step.name or (row.driver_name if row else None) or ""
     said = f"{step.call} answers {step.result} {name}".rstrip()
     who, full = trial.gpu if way.of_gpu else "a GPU", identifier == MEMORY
+    short = identifier == INIT and step.result == _OUT_OF_MEMORY
     return Finding(
         id=identifier,
         subject=_subject(trial) if way.of_gpu else "",
         severity=Severity.ERROR,
         confidence=way.confidence,
-        kind=_ENVIRONMENT if identifier == INIT and step.result == _OUT_OF_MEMORY else way.kind,
+        kind=_ENVIRONMENT if short else way.kind,
         title=f"{who} runs no kernel: {said}",
         detail=(way.detail or _meaning(row)) + _beside(smoke),
         evidence=tuple(_evidence(trial, step, name, smoke, device if full else None)),
         remedies=(
-            *((Remedy(summary=row.remedy.rstrip(".")),) if row is not None and not way.detail else ()),
+            *way.remedies(trial)[:1],
             *(_gpu_processes.end(device.processes or (), "its memory is free then") if device and full else ()),
-            *way.remedies(trial),
+            *((_by_table(row),) if row is not None and identifier == INIT and not short else ()),
+            *way.remedies(trial)[1:],
         ),
         explains=way.explains,
         layers=way.layers,
     )
+
+
+def _by_table(row: CudaError) -> Remedy:
+    return Remedy(summary=row.remedy.rstrip("."), risk=Risk.DISRUPTIVE)
 
 
 def _subject(trial: Trial) -> str:

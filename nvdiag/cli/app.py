@@ -53,7 +53,8 @@ _SMOKE = click.option(
     "--smoke",
     is_flag=True,
     help="Also have every GPU that this process may see run a tiny kernel, in a child process: for a moment it takes a"
-    " CUDA context (some hundred MiB) on each, through MPS where an MPS daemon runs.",
+    " CUDA context (some hundred MiB) on each, through MPS where its daemon answers. Waits up to 15 seconds more, and 3"
+    " for each further GPU.",
 )
 _ENV_OF = click.option(
     "--env-of",

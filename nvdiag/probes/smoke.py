@@ -27,8 +27,14 @@ _LOG_BYTES = 4096
 _COMPUTE_MODE = 20
 """CU_DEVICE_ATTRIBUTE_COMPUTE_MODE of cuda.h: 0 default, 2 prohibited, 3 exclusive process."""
 
-_OF_THE_USER = ("CUDA_DISABLE_PTX_JIT", "CUDA_DISABLE_JIT")
-"""Variables by which somebody has programs do without the compiler that the kernel here needs."""
+_OF_THE_USER = (
+    "CUDA_DISABLE_PTX_JIT",
+    "CUDA_DISABLE_JIT",
+    "CUDA_ENABLE_COREDUMP_ON_EXCEPTION",
+    "CUDA_ENABLE_USER_TRIGGERED_COREDUMP",
+)
+"""Variables by which programs do without the compiler that the kernel here needs, or write files (CUDA programming
+guide, "CUDA Environment Variables"; CUDA-GDB, "GPU Core Dump Support")."""
 
 
 class _Failed(Exception):
@@ -55,6 +61,7 @@ def run(arguments: list[str], say: Say) -> dict[str, Json]:
 
 def _prepare(*, through_mps: bool) -> None:
     os.environ["CUDA_CACHE_DISABLE"] = "1"  # the compiled kernel would be kept in ~/.nv
+    os.environ["CUDA_MODULE_LOADING"] = "EAGER"  # else it is compiled later, where no log is asked for
     for name in _OF_THE_USER:
         os.environ.pop(name, None)
     if not through_mps:

@@ -17,12 +17,13 @@ def data(smoke: Smoke) -> Json:
 
 def line(trial: Trial) -> str:
     """One GPU's trial in a line."""
-    if trial.outcome is Outcome.PASSED:
-        return f"ran a kernel on {trial.gpu} in {trial.seconds:.2f} s"
-    where = (
-        f" in {trial.trouble.stage if trial.trouble else trial.steps[-1].call}" if trial.trouble or trial.steps else ""
-    )
-    return f"{trial.gpu}: {trial.outcome.value}" + ("" if trial.outcome is Outcome.WRONG else where)
+    stage = trial.trouble.stage if trial.trouble else trial.steps[-1].call if trial.steps else "its start"
+    said = {
+        Outcome.PASSED: f"ran a kernel in {trial.seconds:.2f} s",
+        Outcome.WRONG: "ran a kernel with a wrong result",
+        Outcome.UNKNOWN: "cannot be told of",
+    }.get(trial.outcome, f"{trial.outcome.value} in {stage}")
+    return f"smoke test: {trial.gpu} {said}"
 
 
 def _gpu(trial: Trial) -> dict[str, Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from nvdiag.checks import _smoke_trials
 from nvdiag.cli import running
@@ -16,8 +17,11 @@ from nvdiag.knowledge.cuda_errors import CudaError, cuda_errors
 from nvdiag.model.diagnosis import Diagnosis, Status
 from nvdiag.model.finding import Confidence, Finding, FindingClass
 from nvdiag.model.unknown import NotApplicable, Unknown
+from nvdiag.report.stack import status_lines
 from tests.checks.diagnosing import diagnosed, first, ids
 from tests.checks.test_shared_gpus import mps as mps_of
+from tests.report.reporting import as_document
+from tests.report.test_json import SCHEMA, closed
 from tests.scenarios import machines
 from tests.scenarios.tree import Tree
 
@@ -232,6 +236,24 @@ def test_ecc_in_the_log_and_in_the_test_are_one_finding() -> None:
     machine = tried(trial(0, "cuCtxSynchronize", 214))
     machine = machine.but(commands={"dmesg": {"exit": 0, "stdout": xid, "stderr": ""}})
     assert len([one for one in ids(machine) if one == "gpu-reset-required"]) == 1, diagnosed(machine).findings
+
+
+# In reports
+
+
+def test_each_gpu_has_a_line_and_the_json_report_keeps_its_schema() -> None:
+    steps = trial(0, "cuMemAlloc_v2")["steps"]
+    documents = (trial(0), trial(1, wrong=1, first_wrong={"word": 7, "wanted": 1, "got": 0}), {"steps": steps[:2]})
+    machine = machines.ubuntu_dkms(WELL, gpus=(*TWO, "0000:03:00.0"))
+    diagnosis = diagnosed(tried(*documents, base=machine))
+    assert [one for one in status_lines(diagnosis) if one.startswith("smoke test: ")] == [
+        "smoke test: the GPU at 0000:01:00.0 ran a kernel in 0.13 s",
+        "smoke test: the GPU at 0000:02:00.0 ran a kernel with a wrong result",
+        "smoke test: CUDA's device 2 cannot be told of",
+    ]
+    report = as_document(diagnosis)
+    Draft202012Validator(closed(SCHEMA)).validate(report)
+    assert [gpu["result"] for gpu in report["facts"]["smoke"]["gpus"]] == ["passed", "wrong result", "cannot tell"]
 
 
 # What cannot be told

@@ -109,7 +109,8 @@ def test_a_process_in_a_container_is_looked_at_from_within(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "option", [("--python", "/usr/bin/python3"), ("--env-of", "1"), ("--program", "/bin/true"), ("--deep",)]
+    "option",
+    [("--python", "/usr/bin/python3"), ("--env-of", "1"), ("--program", "/bin/true"), ("--deep",), ("--smoke",)],
 )
 def test_a_recorded_machine_has_no_environment_of_this_one(option: tuple[str, ...]) -> None:
     result = call("check", "--from", "-", *option, standard_input=b"CUDA error 35")

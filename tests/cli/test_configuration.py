@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from nvdiag.cli import running
+from nvdiag.facts.smoke import ASKED
 from tests.cli.calling import call, one_line, written
 from tests.scenarios import machines
 
@@ -75,6 +78,15 @@ def test_a_profile_adds_to_the_settings(here: Path) -> None:
     assert "profile training" in one_line(told)
 
 
+def test_settings_ask_for_the_smoke_test_of_this_machine_alone(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ASKED, "")
+    monkeypatch.setattr(running, "facts_of", lambda *_: running.begun(machines.ubuntu_dkms(WELL).host()))
+    (here / "nvdiag.toml").write_text("smoke = true\n[profile.quick]\nsmoke = false\n")
+    for arguments, asked in ((("--from", "x"), ""), (("--profile", "quick"), ""), (("--no-config",), ""), ((), "1")):
+        assert call("check", *arguments).exit_code == 0
+        assert os.environ[ASKED] == asked
+
+
 @pytest.mark.parametrize(
     ("text", "arguments", "words"),
     [
@@ -87,6 +99,7 @@ def test_a_profile_adds_to_the_settings(here: Path) -> None:
         ("require = [5]", (), "require is to be a list of texts"),
         ('fail-on = "info"', (), "fail-on is"),
         ("strict = 1", (), "strict is true or false"),
+        ('smoke = "yes"', (), "smoke is true or false"),
         ("deadline = 0", (), "from 0.1 to 3600"),
         ('deadline = "x"', (), "a number of seconds"),
         ("deadline = true", (), "a number of seconds"),

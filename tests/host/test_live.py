@@ -429,3 +429,14 @@ def test_a_file_of_the_home_is_recorded_without_the_home(tmp_path: Path, monkeyp
     assert host.exists("~/.config/docker/daemon.json")
     assert host.contents("settings:docker", "~/.config/docker/daemon.json") == {"default": "nvidia"}
     assert str(tmp_path) not in json.dumps(host.document)
+
+
+def test_a_run_is_prolonged_unless_the_person_gave_a_deadline() -> None:
+    asked, given = LiveHost(), LiveHost(0.5)
+    for host in (RecordingHost(asked), given):
+        host.begin((), 1.0)
+        host.prolong(0.1)
+        host.prolong(90.0)
+        host.prolong(2.0)
+    assert 80 < asked._until - asked._started <= 91
+    assert given._until - given._started == pytest.approx(0.5)
