@@ -206,7 +206,7 @@ def test_a_probe_that_cannot_be_killed_holds_no_prolog(fake_gpus: MakeMachine, f
             said, _ = process.communicate(timeout=20)
     finally:
         process.kill()
-    assert (process.returncode, said.startswith("nvdiag: probe-hung:nvml: nvmlInit did not return")) == (1, True)
+    assert (process.returncode, said.startswith("nvdiag: probe-hung:")) == (1, True), said
 
 
 def _hanging(machine: rig.Machine) -> int:
