@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
 from click.testing import CliRunner
 
 from nvdiag.cli.app import app
+from nvdiag.facts.requirements import parse_requirement
 from tests.scenarios import picture, shipped
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +43,16 @@ def test_the_first_screen_of_the_readme_says_what_to_install_and_what_to_put_int
     head = re.sub(r"<details>.*?</details>", "", README, flags=re.S).splitlines()[:45]
     assert any(line.startswith("pip install nvdiag") for line in head)
     assert any("nvdiag check --format github" in line for line in head)
+
+
+def test_the_step_of_the_readme_is_one_that_the_action_takes() -> None:
+    block = re.search(r"```yaml\n(- uses: nvdiag.*?)```", README, re.S)
+    assert block
+    (step,) = yaml.safe_load(block[1])
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    assert set(step["with"]) <= set(action["inputs"])
+    for expression in step["with"]["require"].split():
+        parse_requirement(expression)
 
 
 def test_the_links_of_the_readme_lead_to_files() -> None:
