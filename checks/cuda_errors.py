@@ -10,7 +10,7 @@ from nvdiag.engine import check
 from nvdiag.facts.architectures import GpuCapability
 from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.messages import Messages, Said
-from nvdiag.facts.python_packages import TorchBuild
+from nvdiag.facts.python_packages import TorchArchitectures, TorchBuild
 from nvdiag.knowledge.compute_capabilities import ComputeRow, compute
 from nvdiag.model.finding import Confidence, Finding, FindingClass, Layer, Remedy, Severity
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -34,19 +34,41 @@ def no_program_asks_for_a_newer_driver(
     images = messages.named("banner-driver-too-old")  # NVIDIA's images try cuda-compat first, and print why it failed
     limits = _limits(said, limits)
     needed = _needed(said, limits, torch)
+    new_enough = _bare(said) and _serves(limits, torch)
     yield _said.finding(
         said,
         "driver-too-old-for-cuda",
         title=_too_old_title(said),
         detail="The program brings a CUDA runtime that needs a newer driver than the one that answers it."
-        + (" Error 35 also comes where no libcuda is found; nvidia-smi tells the two apart." if _bare(said) else ""),
-        confidence=Confidence.POSSIBLE if _bare(said) and _other_reason(messages) else None,
-        remedies=_for_an_old_driver(said, limits, needed, torch),
+        + (_NEW_ENOUGH if new_enough else _ALSO_WITHOUT_LIBCUDA if _bare(said) else ""),
+        confidence=Confidence.POSSIBLE if new_enough or (_bare(said) and _other_reason(messages)) else None,
+        remedies=(
+            *((_SEE_LIBCUDA,) if new_enough else ()),
+            *_for_an_old_driver(said, limits, needed, torch),
+        ),
         explains=frozenset({"no-cuda-device", "gpu-init-failed", "ptx-newer-than-driver"})
         | (frozenset({"cuda-compat-unsupported", "libcuda-mismatch"}) if images else frozenset()),
         layers=(Layer.CUDA_DRIVER,),
         beside=_cuda_ways.of_tables(needed, limits),
     )
+
+
+_ALSO_WITHOUT_LIBCUDA = " Error 35 also comes where no libcuda is found; nvidia-smi tells the two apart."
+_NEW_ENOUGH = (
+    " The driver that nvidia-smi shows is new enough for the PyTorch that is listed. Error 35 then mostly means that"
+    " the program finds no libcuda, or one of an older driver: nvidia-smi does not need it."
+)
+_SEE_LIBCUDA = Remedy(
+    summary="see which libcuda the program finds, where it runs (in the container, in the job)",
+    commands=("ldconfig -p | grep libcuda.so.1", "env | grep LD_LIBRARY_PATH"),
+    prediction="there must be one, of the driver's own release",
+)
+
+
+def _serves(limits: DriverLimits | Unknown, torch: TorchBuild | Unknown) -> bool:
+    """Whether the driver supports the CUDA of the PyTorch that is there."""
+    built = torch.cuda if isinstance(torch, TorchBuild) else None
+    return built is not None and isinstance(limits, DriverLimits) and built.short <= limits.cuda
 
 
 def _limits(said: Sequence[Said], limits: DriverLimits | Unknown) -> DriverLimits | Unknown:
@@ -125,23 +147,47 @@ _WORKS_ANYWAY = frozenset({"torch-capability-list", "tf-kernels-not-built"})
 
 @check("gpu-arch-not-in-build", area="cuda")
 def builds_hold_code_for_this_gpu(
-    messages: Messages, limits: DriverLimits | Unknown, torch: TorchBuild | Unknown
+    messages: Messages,
+    limits: DriverLimits | Unknown,
+    torch: TorchBuild | Unknown,
+    holds: TorchArchitectures | Unknown,
 ) -> Iterator[Finding]:
     """No program lacks device code for this GPU."""
     said = tuple(one for one in _said.about(messages, "gpu-arch-not-in-build") if not _runs_its_majors_code(one))
     if not said:
         raise NotApplicable("the warning is of a GPU that runs the code of its major version")
     mild = all(one.message.name in _WORKS_ANYWAY for one in said)
+    own = _pytorchs_own(holds)
     yield _said.finding(
         said,
         "gpu-arch-not-in-build",
         detail="The build was made for other GPUs: an older build does not know a newer GPU, and newer builds leave"
-        " old GPUs out. The driver is not the reason.",
+        " old GPUs out. The driver is not the reason."
+        + (f" PyTorch itself has code for {own}: the kernel is of an extension or of another package." if own else ""),
         severity=Severity.WARNING if mild else Severity.ERROR,
         kind=FindingClass.APPLICATION,
-        remedies=_for_another_build(said, limits, torch),
+        remedies=(_build_again(own),) if own else _for_another_build(said, limits, torch),
         explains=_consequences(messages, said),
         layers=(Layer.GPU,),
+    )
+
+
+def _pytorchs_own(holds: TorchArchitectures | Unknown) -> str:
+    """The GPU's compute capability, where torch named it and holds code for it; else empty."""
+    if isinstance(holds, Unknown) or holds.capability is None or not holds.run_on(holds.capability):
+        return ""
+    return ".".join(map(str, holds.capability))
+
+
+def _build_again(capability: str) -> Remedy:
+    return Remedy(
+        summary="find the package whose kernel it is by the last lines of the traceback; build it anew for this GPU, or"
+        " take its newer release",
+        commands=(
+            f"TORCH_CUDA_ARCH_LIST={capability} python3 -m pip install --force-reinstall --no-deps"
+            " --no-build-isolation --no-binary PACKAGE PACKAGE",
+        ),
+        prediction="PyTorch can stay as it is; the build wants an nvcc of PyTorch's CUDA version",
     )
 
 

@@ -9,6 +9,7 @@ from nvdiag.checks import _evidence, _install_remedies, _library_ways
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.cuda_compat import DRIVER_MISMATCH, FORWARD_COMPATIBILITY_REFUSED, CudaCompat
+from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.libraries import NOT_ON_PATH, DriverLibraries, Kind, LibraryChoice, LibraryCopy
 from nvdiag.facts.modules import DriverHere, LoadedDriver
 from nvdiag.facts.packages import DriverPackages
@@ -74,6 +75,7 @@ def libcuda_is_found_by_the_loader(
     libraries: DriverLibraries,
     surroundings: Surroundings,
     toolkits: Toolkits | Unknown,
+    frameworks: Frameworks | Unknown,
     cuda: CudaAnswer | Unknown,
     packages: DriverPackages | Unknown,
     distribution: Distribution | Unknown,
@@ -87,7 +89,7 @@ def libcuda_is_found_by_the_loader(
         return
     if isinstance(virtual, VirtualGpus) and virtual.hosting:
         raise NotApplicable(HOST_WITHOUT_CUDA)
-    wanted = _who_wants_cuda(toolkits)
+    wanted = _who_wants_cuda(toolkits, frameworks)
     elsewhere = _elsewhere(libraries.libcuda)
     install = _install(driver, surroundings, distribution, packages, nvml=False)
     yield Finding(
@@ -258,11 +260,15 @@ def _make_known(copy: LibraryCopy) -> Remedy:
     )
 
 
-def _who_wants_cuda(toolkits: Toolkits | Unknown) -> tuple[Evidence, ...]:
-    """An installed toolkit is somebody who wants CUDA."""
-    if isinstance(toolkits, Unknown) or not toolkits.found:
-        return ()
-    return (Evidence(source="toolkits", excerpt=f"{toolkits.found[0].root} is installed"),)
+def _who_wants_cuda(toolkits: Toolkits | Unknown, frameworks: Frameworks | Unknown) -> tuple[Evidence, ...]:
+    """An installed toolkit or a framework with CUDA is somebody who wants CUDA."""
+    if isinstance(toolkits, Toolkits) and toolkits.found:
+        return (Evidence(source="toolkits", excerpt=f"{toolkits.found[0].root} is installed"),)
+    installed = frameworks.found.values() if isinstance(frameworks, Frameworks) else ()
+    named = next((one for one in installed if one.cuda is not None), None)
+    return (
+        (Evidence(source=named.source, excerpt=f"{named.name} {named.version} for CUDA {named.cuda}"),) if named else ()
+    )
 
 
 def _install(
