@@ -74,4 +74,6 @@ def end(processes: Iterable[GpuProcess], what_then: str) -> tuple[Remedy, ...]:
 
 def _command(one: GpuProcess) -> str:
     form = _ENDED.get(one.place.home)
-    return form.format(shlex.quote(_short(one))) if form is not None and one.place.name else f"kill {one.pid}"
+    if form is not None and one.place.name:
+        return form.format(shlex.quote(_short(one)))
+    return f"{'sudo ' if one.uid == 0 else ''}kill {one.pid}"

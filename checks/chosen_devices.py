@@ -25,7 +25,7 @@ _WRONG = {
 @check("visible-devices-invalid", area="environment")
 def the_chosen_devices_are_here(choice: DeviceChoice, listed: NvmlGpus, mps: MpsDaemon | Unknown) -> Iterator[Finding]:
     """Every entry of CUDA_VISIBLE_DEVICES names a GPU that is here, and it hides none that is named."""
-    if choice.end in (Entry.FOUND, Entry.NO_SUCH_INSTANCE) or (choice.named == 0 and choice.sees):
+    if choice.end in (Entry.FOUND, Entry.NO_SUCH_INSTANCE) or (choice.sees or 0) > choice.named:
         return
     if choice.end is Entry.NO_GPU_MEANT:
         if choice.named == 0:

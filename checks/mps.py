@@ -28,7 +28,6 @@ def the_mps_daemon_that_is_wanted_answers(
     if daemon.answers is False:
         yield _finding(
             daemon,
-            surroundings,
             title=f"{VARIABLE} names {daemon.folder}, where no MPS daemon answers"
             if daemon.named
             else f"no MPS daemon answers in {daemon.folder}, and GPU {exclusive[0].index} is in the mode for it",
@@ -39,19 +38,20 @@ def the_mps_daemon_that_is_wanted_answers(
                 else ": each with a context of its own, one after the other on the GPU."
             ),
             explains=frozenset({"no-cuda-device", "compute-mode-restricted"}),
+            remedies=(*_ways(daemon, surroundings), *((_LET_IN,) if exclusive else ())),
         )
     elif daemon.socket and daemon.owner != _ROOT and isinstance(user, OwnUser) and user.uid != daemon.owner:
         yield _finding(
             daemon,
-            surroundings,
             title=f"the MPS daemon of {daemon.folder} is user {daemon.owner}'s, and this is user {user.uid}",
             detail="A daemon that is not root's serves its own user alone: others' programs fail with error 805.",
             explains=frozenset({"no-cuda-device"}),
+            remedies=tuple(_ways(daemon, surroundings)),
         )
 
 
 def _finding(
-    daemon: MpsDaemon, surroundings: Surroundings, *, title: str, detail: str, explains: frozenset[str]
+    daemon: MpsDaemon, *, title: str, detail: str, explains: frozenset[str], remedies: tuple[Remedy, ...]
 ) -> Finding:
     control = f"{daemon.folder}/control"
     seen = "is not there" if not daemon.there else "no socket" if not daemon.socket else f"a socket of {daemon.owner}"
@@ -68,7 +68,7 @@ def _finding(
             Evidence(source=control if daemon.there else daemon.folder, excerpt=seen),
             *(stopped if daemon.answers is False else ()),
         ),
-        remedies=tuple(_ways(daemon, surroundings)),
+        remedies=remedies,
         explains=explains,
         layers=(Layer.LIBCUDA,),
     )
@@ -94,10 +94,12 @@ def _ways(daemon: MpsDaemon, surroundings: Surroundings) -> Iterator[Remedy]:
             commands=(f"unset {VARIABLE}",),
             prediction=f"programs then look into /tmp/nvidia-mps; {VARIABLE}=/nonexistent keeps one program off MPS",
         )
-    yield Remedy(
-        summary="or, if MPS is no longer wanted, let all programs in again, on the host",
-        commands=("sudo nvidia-smi -c DEFAULT",),
-        risk=Risk.DISRUPTIVE,
-        needs_root=True,
-        prediction="it matters where the compute mode is Exclusive_Process, which is for MPS or for one job alone",
-    )
+
+
+_LET_IN = Remedy(
+    summary="or, if MPS is no longer wanted, let all programs in again, on the host",
+    commands=("sudo nvidia-smi -c DEFAULT",),
+    risk=Risk.DISRUPTIVE,
+    needs_root=True,
+    prediction="the compute mode Exclusive_Process is for MPS, or for jobs that have a GPU to themselves",
+)

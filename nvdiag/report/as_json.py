@@ -30,6 +30,7 @@ from nvdiag.report import timeline, told_facts
 from nvdiag.report.container import container
 from nvdiag.report.elsewhere import elsewhere
 from nvdiag.report.gpus import gpus
+from nvdiag.report.job import job
 from nvdiag.report.shown import fact
 from nvdiag.report.without_reboot import without_reboot
 from nvdiag.unsaid import without_secrets
@@ -152,6 +153,7 @@ def _facts(facts: Mapping[type[object], object]) -> dict[str, Json]:
         ),
         "history": _or_why(fact(facts, DriverHistory), timeline.data),
         **told_facts.told(facts),
+        **job(facts),
     }
 
 

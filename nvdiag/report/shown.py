@@ -13,7 +13,9 @@ from nvdiag.facts.container_toolkit import ContainerToolkit
 from nvdiag.facts.container_view import ContainerLibraries, ContainerStart
 from nvdiag.facts.cuda_compat import CudaCompat
 from nvdiag.facts.cuda_libraries import CudaLibraries
+from nvdiag.facts.device_choice import DeviceChoice
 from nvdiag.facts.device_code import DeviceCodes
+from nvdiag.facts.driver_companions import PtxCompiler
 from nvdiag.facts.driver_container import DriverContainer
 from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.history import DriverHistory
@@ -25,6 +27,7 @@ from nvdiag.facts.loaded_libraries import LoadedLibraries
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.module_files import ModuleInstallation, NextBootModule, RunningKernelModule
 from nvdiag.facts.modules import KernelModules, LoadedDriver, VersionFile
+from nvdiag.facts.mps import MpsDaemon
 from nvdiag.facts.nodes import DeviceNodes, NodeAccess
 from nvdiag.facts.packages import DriverPackages
 from nvdiag.facts.pci import PciGpus
@@ -32,6 +35,7 @@ from nvdiag.facts.python_environments import PythonEnvironments
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.facts.reboot import RebootVerdict
 from nvdiag.facts.requirement_results import RequirementResults
+from nvdiag.facts.shared_memory import SharedMemory
 from nvdiag.facts.smi_report import SmiReport
 from nvdiag.facts.smoke import Smoke
 from nvdiag.facts.surroundings import Surroundings
@@ -49,7 +53,7 @@ SHOWN: tuple[type[object], ...] = (
     PythonEnvironments, Frameworks, CudaLibraries, CudaCompat, LoadedLibraries, DeviceCodes, KernelLog, DriverHistory,
     ModuleHolders, UpdateGuards, RebootVerdict, WslSetup, ContainerEngines, ContainerToolkit, CdiSpecifications,
     DriverContainer, VirtualGpus, ContainerStart, ContainerLibraries, JetsonStack, RequirementResults,
-    Smoke,
+    Smoke, DeviceChoice, MpsDaemon, SharedMemory, PtxCompiler,
 )  # fmt: skip
 
 _Fact = TypeVar("_Fact")

@@ -84,9 +84,12 @@ def test_mps_is_missed_where_its_daemon_has_stopped(fake_gpus: MakeMachine, tmp_
     found, report = told(machine, CUDA_MPS_PIPE_DIRECTORY=str(tmp_path))
     assert found == [("mps-unavailable", "warning")]
     assert report["findings"][0]["evidence"][-1] == {"source": "/proc/net/unix", "excerpt": "nobody listens there"}
+    assert report["facts"]["job"]["mps"] == {"folder": str(tmp_path), "named": True, "answers": False, "owner": 0}
 
 
 def test_a_list_of_gpus_ends_for_cuda_at_the_first_that_is_not_there(fake_gpus: MakeMachine) -> None:
     found, report = told(fake_gpus("cucount=1"), CUDA_VISIBLE_DEVICES="0,2,1")
     assert found == [("visible-devices-invalid", "warning")]
     assert "'2' in CUDA_VISIBLE_DEVICES is a number that no GPU has" in report["findings"][0]["title"]
+    chosen = {"value": "0,2,1", "named": 1, "ends_at": "2", "counted_by_cuda": 1}
+    assert report["facts"]["job"]["visible_devices"] == chosen
