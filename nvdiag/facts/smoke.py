@@ -25,6 +25,10 @@ BASE_SECONDS = 15.0
 SECONDS_PER_FURTHER_GPU = 3.0
 """How long the GPUs have, beginning with their trials: a context takes far less, once the driver is initialised."""
 
+_MOST_TOLD = 4
+_MOST = 256
+"""More devices than a machine has; a recording may count any number."""
+
 
 class SmokeAsked(NamedTuple):
     """That somebody asks for it. NotApplicable where nobody does."""
@@ -54,7 +58,9 @@ class Smoke:
     @property
     def untold(self) -> str:
         """Of which GPUs it cannot be told whether they work, and why; empty where there is none."""
-        return "; ".join(f"whether {one.gpu} works: {one.why}" for one in self.trials if one.why)
+        told = [f"whether {one.gpu} works: {one.why}" for one in self.trials if one.why]
+        more = [f"and of {len(told) - _MOST_TOLD} more"] if len(told) > _MOST_TOLD else []
+        return "; ".join((*told[:_MOST_TOLD], *more))
 
     @classmethod
     def collect(
@@ -92,9 +98,9 @@ def _count(reach: DriverReach, cuda: CudaAnswer | Unknown) -> int:
         raise Unknown(f"no GPU was tried: {cuda.dlopen_error}")
     if cuda.init != 0:
         raise Unknown(f"no GPU was tried: cuInit answers {cuda.init} {cuda.init_name or ''}".rstrip())
-    if not cuda.count:
+    if cuda.count is None or cuda.count < 1:
         raise Unknown("no GPU was tried: CUDA shows none to this process")
-    return cuda.count
+    return min(cuda.count, _MOST)
 
 
 def _hold_to_numbers(nodes: DeviceNodes, devices: CharacterDevices) -> None:

@@ -122,7 +122,8 @@ def _outcome(
         return Outcome.WRONG, ""
     if steps and steps[-1].result != 0:
         return Outcome.FAILED, ""
-    if document.get("wrong") == 0 and isinstance(document.get("compared"), int):
+    compared = document.get("compared")
+    if document.get("wrong") == 0 and isinstance(compared, int) and compared > 0:
         return Outcome.PASSED, ""
     return Outcome.UNKNOWN, str(document.get("dlopen_error") or "its probe's answer says nothing")
 

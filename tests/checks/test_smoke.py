@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -317,8 +319,28 @@ def test_health_that_is_required_includes_the_smoke_test() -> None:
     assert found == {f"gpu-init-failed:{machines.GPU}", "requirement-not-met:healthy"}
 
 
+@pytest.mark.parametrize(("count", "trials"), [(-1, None), (10**12, 256)])
+def test_a_recording_that_counts_any_number_of_gpus_is_no_pass(count: int, trials: int | None) -> None:
+    answer = {"driver_version": 12080, "init": 0, "count": count}
+    diagnosis = diagnosed(tried(trial(0)).but(probes={"cuda": answer}).snapshot())
+    smoke = diagnosis.facts[Smoke]
+    assert (len(smoke.trials) if isinstance(smoke, Smoke) else None) == trials
+    assert len(outcome(diagnosis)[1]) < 600
+    assert diagnosis.exit_code() == 3
+
+
+def test_nothing_of_it_is_imported_where_nobody_asks() -> None:
+    code = (
+        "import sys; from tests.checks.diagnosing import diagnosed; from tests.scenarios import machines;"
+        " diagnosed(machines.ubuntu_dkms()); print([name for name in sys.modules if 'smoke' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['nvdiag.facts.smoke']", "which has the fact that nobody asks"
+
+
 ODD: list[Any] = [
-    {}, {"steps": 7}, {"steps": [7, {"call": 7}, {"call": "cuInit", "result": "0"}]}, {"error": "hung"},
+    {}, {"wrong": 0, "compared": 0},
+    {"steps": 7}, {"steps": [7, {"call": 7}, {"call": "cuInit", "result": "0"}]}, {"error": "hung"},
     {"error": "x", "stage": []}, {"wrong": 1, "compared": 2}, {"wrong": "1", "first_wrong": []}, {"address": "nowhere"},
     {"wrong": 1, "compared": 1024, "first_wrong": {"word": "x"}}, {"name": 7, "address": [], "compute_mode": "3"},
     {"steps": [{"call": "cuInit", "result": 0, "seconds": -1}], "compared": 7}, {"jit_log": {}, "dlopen_error": 7},
