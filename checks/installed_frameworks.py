@@ -247,7 +247,13 @@ def one_cupy_is_installed(frameworks: Frameworks) -> Iterator[Finding]:
         confidence=Confidence.LIKELY,
         kind=FindingClass.APPLICATION,
         title=f"several packages of CuPy are installed over each other: {listed(names)}",
-        detail="All of them write the same folder, so what is imported is a mixture.",
+        detail="All of them write the same folder, so what is imported is a mixture"
+        + (
+            f"; the files written last are those for CUDA {several[0].cuda}"
+            if several[0].source.endswith(".json")
+            else ""
+        )
+        + ".",
         evidence=tuple(_of(one) for one in several),
         remedies=(
             Remedy(

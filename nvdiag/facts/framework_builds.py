@@ -111,14 +111,19 @@ def _onnxruntime(host: Host, environment: PythonEnvironment, name: str) -> Frame
 
 
 def _cupy(host: Host, environment: PythonEnvironment, name: str) -> Framework:
-    """CuPy: by its name, else (cupy, built from its source) by the cuBLAS that it needs."""
-    major = re.search(r"cuda(\d{2})", name)
+    """CuPy: by the file that its wheels write, whichever of several wrote last, else by its name.
+
+    Built from its source (cupy) it tells by the cuBLAS that it needs.
+    """
+    path = f"{environment.modules.get('cupy', '')}/.data/_wheel.json"
+    written = re.search(r'"cuda": ?"(\d{2})\.x"', reading.text(host, path) or "")
+    major = written or re.search(r"cuda(\d{2})", name)
     module = None if major else next(_module_files(host, environment, r"cupy_backends/cuda/libs/cublas\..*so"), None)
     return Framework(
         name=name,
         version=environment.versions[name],
         cuda=CudaVersion.or_none(major[1] if major else _needed_number(host, module, "cublas") if module else None),
-        source=environment.infos[name],
+        source=path if written else environment.infos[name],
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from nvdiag.facts import reading
+from nvdiag.facts.python_environments import PythonEnvironments
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.regex import regex
@@ -60,11 +61,12 @@ class Toolkits:
     """The versions in the folders' names that variables hold, whether or not the folder can be looked at."""
 
     @classmethod
-    def collect(cls, host: Host) -> Toolkits:
+    def collect(cls, host: Host, environments: PythonEnvironments | Unknown) -> Toolkits:
         named = _by_name(host)
         if not named:
             _looked_somewhere(host)
-        ways, broken = _ways(host)
+        packages = environments.chosen.folders if isinstance(environments, PythonEnvironments) else ()
+        ways, broken = _ways(host, packages)
         toolkits = [_toolkit(host, root, tuple(dict.fromkeys(found_by))) for root, found_by in ways.items()]
         known = [*named, *(one for one in toolkits if one is not None)]
         return cls(tuple(sorted(known, key=lambda one: one.chosen_by is None)), tuple(broken), _named(host))
@@ -104,7 +106,7 @@ def _looked_somewhere(host: Host) -> None:
             raise Unknown(f"which toolkits are here: {why}") from why
 
 
-def _ways(host: Host) -> tuple[dict[str, list[str]], list[BrokenToolkitPath]]:
+def _ways(host: Host, packages: tuple[str, ...]) -> tuple[dict[str, list[str]], list[BrokenToolkitPath]]:
     """Roots of toolkits by resolved path with the ways that lead there, and ways that lead nowhere."""
     ways: dict[str, list[str]] = {}
     broken: list[BrokenToolkitPath] = []
@@ -120,7 +122,7 @@ def _ways(host: Host) -> tuple[dict[str, list[str]], list[BrokenToolkitPath]]:
                 broken.append(BrokenToolkitPath(way=name, path=home, reason=f"{home}/bin/nvcc is not there"))
         elif reading.certainly_absent(host, home):
             broken.append(BrokenToolkitPath(way=name, path=home, reason=f"{home} is not there"))
-    for folder in _usual_folders(host):
+    for folder in _usual_folders(host, packages):
         if reading.is_there(host, folder):
             ways.setdefault(host.resolve(folder), []).append(folder)
         elif target := reading.link(host, folder):
@@ -159,17 +161,17 @@ def unwrapped(host: Host, nvcc: str) -> str:
     return nvcc
 
 
-def _usual_folders(host: Host) -> list[str]:
+def _usual_folders(host: Host, packages: tuple[str, ...]) -> list[str]:
+    """Where toolkits lie: the distributions' folders, conda's, and NVIDIA's wheels in a Python environment."""
     folders = list(_FIXED_FOLDERS)
     folders += [
         f"/usr/local/{name}" for name in reading.names(host, "/usr/local") if re.fullmatch(r"cuda-\d+(\.\d+)?", name)
     ]
     if conda := reading.variable(host, "CONDA_PREFIX"):
         folders += [conda] if reading.is_there(host, f"{conda}/bin/nvcc") else []
-    if environment := reading.variable(host, "VIRTUAL_ENV"):
-        for python in reading.names(host, f"{environment}/lib"):
-            packages = f"{environment}/lib/{python}/site-packages"
-            folders += [f"{packages}/{wheel}" for wheel in _WHEEL_FOLDERS if _nvcc(host, f"{packages}/{wheel}")]
+    for folder in packages:
+        if "nvidia" in reading.names(host, folder):
+            folders += [f"{folder}/{wheel}" for wheel in _WHEEL_FOLDERS if _nvcc(host, f"{folder}/{wheel}")]
     return folders
 
 

@@ -439,8 +439,12 @@ def test_bitsandbytes_without_a_library_for_torchs_major_is_a_mismatch() -> None
 
 
 def test_two_cupys_over_each_other_are_a_warning() -> None:
-    found = first(with_packages(package("cupy-cuda11x", "13.6.0"), package("cupy-cuda12x", "13.6.0")))
+    both = (package("cupy-cuda11x", "13.6.0"), package("cupy-cuda12x", "13.6.0"))
+    found = first(with_packages(*both))
     assert (found.id, found.severity) == ("framework-cuda-mismatch", Severity.WARNING)
+    last = package("thing", "1", {"cupy/.data/_wheel.json": '{"cuda": "11.x", "packaging": "pip"}'})
+    assert "those for CUDA 11" in first(with_packages(*both, last)).detail
+    assert {one.cuda.text for one in facts(with_packages(*both, last))[Frameworks].found.values() if one.cuda} == {"11"}
 
 
 def test_jaxs_parts_in_an_environment_are_held_against_each_other() -> None:

@@ -71,6 +71,14 @@ def test_the_nvcc_of_wheels_is_a_toolkit_of_its_own_version(toolkit: Path) -> No
     assert (found.root, str(found.version), found.chosen_by) == (str(toolkit), "13.0.88", "CUDA_HOME")
 
 
+def test_the_nvcc_of_an_environment_that_is_named_is_found(toolkit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_HOME")
+    monkeypatch.delenv("VIRTUAL_ENV")
+    monkeypatch.setenv("NVDIAG_PYTHON", str(toolkit.parents[4] / "bin" / "python"))
+    roots = [one.root for one in Facts({Host: LiveHost()})[Toolkits].found]
+    assert str(toolkit) in roots
+
+
 def test_a_compiler_that_nvcc_rejects_is_named_before_it_is_called_and_after(
     toolkit: Path, newer_compiler: Path, tmp_path: Path
 ) -> None:
