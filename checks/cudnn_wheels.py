@@ -1,4 +1,4 @@
-"""cuDNN's wheels against the frameworks beside them: one of them, for their CUDA major, no older than their own."""
+"""cuDNN against the frameworks beside it: one wheel, for their CUDA major, no older than they were built with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from nvdiag.checks import _wheel_ways
 from nvdiag.checks.python_fit import cudnn_of, new_enough
 from nvdiag.engine import check
+from nvdiag.facts.cuda_libraries import CudaLibraries
 from nvdiag.facts.frameworks import Frameworks
 from nvdiag.facts.python_packages import PythonPackages, TorchBuild
 from nvdiag.model.finding import Confidence, Evidence, Finding, FindingClass, Layer, Remedy, Severity
@@ -145,3 +146,42 @@ def tensorflows_cudnn_is_no_older_than_its_own(packages: PythonPackages, framewo
         ),
         layers=(Layer.FRAMEWORKS,),
     )
+
+
+def frameworks_get_a_cudnn_that_is_new_enough(libraries: CudaLibraries, frameworks: Frameworks) -> Iterator[Finding]:
+    """JAX and TensorFlow get a cuDNN that is no older than the one that they ask for."""
+    programs = {libraries.program: tuple(libraries.libraries.values()), **libraries.beside}
+    for program, asked in programs.items():
+        name, _, version = program.partition(" ")
+        one = next((one for one in asked if one.soname.startswith("libcudnn.so.") and one.wanted), None)
+        if name == "torch" or one is None or one.taken is None or one.taken.version is None or one.wanted is None:
+            continue
+        if one.taken.version.numbers[:2] < one.wanted.numbers[:2]:
+            pip = f"{shlex.quote(frameworks.environment.python)} -m pip"
+            yield Finding(
+                id="cudnn-mismatch",
+                subject=name,
+                severity=Severity.ERROR,
+                confidence=Confidence.LIKELY,
+                kind=FindingClass.ENVIRONMENT,
+                title=f"{program} asks for cuDNN {one.wanted} or newer, and gets {one.taken.version}",
+                detail="It was built with that one and refuses an older minor version: what uses the GPU fails, or runs"
+                " on the CPU. Another framework here may have asked for the older one.",
+                evidence=(
+                    Evidence(source=f"{one.soname} through {one.rule}", excerpt=one.taken.path),
+                    Evidence(source=one.taken.source, excerpt=f"{one.soname} {one.taken.version}"),
+                    Evidence(source=f"the metadata of {name} {version}", excerpt=f"{one.wheel}>={one.wanted}"),
+                ),
+                remedies=(
+                    Remedy(
+                        summary="install a newer cuDNN, where no other framework here pins the older one",
+                        commands=(f"{pip} install {shlex.quote(f'{one.wheel}>={one.wanted}')}", f"{pip} check"),
+                        prediction="pip check names the framework that pins the older one",
+                    ),
+                    Remedy(
+                        summary="else give it an environment of its own",
+                        commands=("python3 -m venv env && env/bin/python -m pip install PACKAGE",),
+                    ),
+                ),
+                layers=(Layer.CUDA_LIBRARIES, Layer.FRAMEWORKS),
+            )

@@ -163,8 +163,10 @@ def pytorch_gets_the_libraries_that_it_was_built_with(
     libraries: CudaLibraries, frameworks: Frameworks
 ) -> Iterator[Finding]:
     """No CUDA library that the loader takes for PyTorch here is older than the one that it was built with."""
-    if libraries.named:
-        raise NotApplicable("a named program is looked at, and it does not tell what it was built with")
+    if libraries.named or not libraries.program.startswith("torch "):
+        raise NotApplicable(
+            "no PyTorch with CUDA is looked at, and other programs do not tell what they were built with"
+        )
     for one in _asked(libraries):
         if one.taken is None or one.taken.version is None or one.wanted is None or one.soname in _parts(libraries):
             continue

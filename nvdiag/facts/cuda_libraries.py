@@ -6,7 +6,6 @@ The driver's libraries (libcuda, libnvidia-ml) are in `nvdiag.facts.libraries`.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Mapping, Sequence
 
 from nvdiag.facts import reading
@@ -17,6 +16,7 @@ from nvdiag.facts.library_copies import CudaCopy, copy_of
 from nvdiag.facts.python_environments import PythonEnvironment, PythonEnvironments
 from nvdiag.facts.search_path import CACHED, SearchPath, Taken
 from nvdiag.facts.toolkits import Toolkits
+from nvdiag.facts.wheel_pins import pins_of
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -31,8 +31,8 @@ class CudaLibrary:
     """One library by its soname. `taken` is what the program gets, by `rule`, None where it finds nothing.
 
     `asked_by` is the object that needs it first, empty for one that no program here asks for; `wanted` the version
-    that the program was built with, where its package pins one, and `wheel` the package that carries it. `others` are
-    the copies that were passed over.
+    that the program was built with, where its package pins one, or the lowest that it asks for, and `wheel` the package
+    that carries it. `others` are the copies that were passed over.
     """
 
     soname: str
@@ -77,19 +77,19 @@ class CudaLibraries:
         named = reading.variable(host, ASKED)
         followed = _followed(host, search, named, frameworks)
         program, taken = next(iter(followed.items()), ("", {}))
-        pins = _pins(host, frameworks) if isinstance(frameworks, Frameworks) and program.startswith("torch ") else {}
+        pins = {name: pins_of(host, frameworks, name) for name in followed if isinstance(frameworks, Frameworks)}
 
-        def library(one: Taken, pins: Mapping[str, str]) -> CudaLibrary:
-            return _library(host, one, copies.get(one.soname, ()), pins)
+        def library(one: Taken, program: str) -> CudaLibrary:
+            return _library(host, one, copies.get(one.soname, ()), pins.get(program, {}))
 
         found = {
-            soname: library(taken.get(soname) or _as_anybody_gets_it(soname, search, copies.get(soname, ())), pins)
+            soname: library(taken.get(soname) or _as_anybody_gets_it(soname, search, copies.get(soname, ())), program)
             for soname in sorted({*copies, *taken} - {LIBCUDA})
         }
         if not found and not named:
             raise NotApplicable("no CUDA library is here, and nothing asks for one")
         beside = {
-            name: tuple(library(others[soname], {}) for soname in sorted(others) if soname != LIBCUDA)
+            name: tuple(library(others[soname], name) for soname in sorted(others) if soname != LIBCUDA)
             for name, others in followed.items()
             if name != program
         }
@@ -119,19 +119,6 @@ def _followed(
     if named:
         return {named: loading.as_a_program_gets_them(host, search, named)}
     return dict(loading.as_frameworks_get_them(host, search, frameworks)) if isinstance(frameworks, Frameworks) else {}
-
-
-def _pins(host: Host, frameworks: Frameworks) -> dict[str, str]:
-    """The versions of NVIDIA's wheels that PyTorch asks for: by itself, newer ones through the package cuda-toolkit."""
-    infos = frameworks.environment.infos
-    texts = (reading.text(host, f"{infos[name]}/METADATA") or "" for name in ("torch", "cuda-toolkit") if name in infos)
-    first, *more = (parse_pins(text) for text in texts) if "torch" in infos else ({},)
-    return {**(more[0] if more else {}), **first}
-
-
-def parse_pins(metadata: str) -> dict[str, str]:
-    """NVIDIA's wheels that a package's METADATA pins, by their names: `Requires-Dist: nvidia-cudnn-cu12==9.10.2.21`."""
-    return dict(re.findall(r"^Requires-Dist: (nvidia-[\w-]{1,60}) ?\(?==(\d[\d.]{0,29}\d)", metadata, re.M))
 
 
 def _copies(

@@ -11,6 +11,7 @@ from nvdiag.engine import Facts
 from nvdiag.facts.cuda_libraries import CudaLibraries
 from nvdiag.facts.cuda_sonames import is_cudas
 from nvdiag.facts.loader import PRELOADED
+from nvdiag.facts.wheel_pins import parse_lowest
 from nvdiag.host import Host
 from nvdiag.host.record import RecordingHost
 from nvdiag.host.redact import redacted
@@ -307,6 +308,33 @@ def test_what_jaxs_plug_in_does_not_find_is_told_with_its_own_extra() -> None:
     assert (found.id, found.severity) == ("cuda-library-missing", Severity.ERROR)
     assert found.title == "jaxlib 0.10.2 needs libcufft.so.11 and libcupti.so.12, which the loader does not find for it"
     assert found.remedies[0].commands == ("/srv/app/.venv/bin/python -m pip install 'jax[cuda12]==0.10.2'",)
+
+
+@pytest.mark.parametrize(("version", "found"), [("9.1.0.70", True), ("9.8.0.87", False), ("9.12.0.46", False)])
+def test_a_cudnn_older_than_jax_was_built_with_is_told(version: str, *, found: bool) -> None:
+    wheels = (of_cuda12(*(folder for folder in JAXS if folder != "cudnn")), wheel("cudnn", version))
+    machine = machines.joined(WELL, venv(jax(12), *wheels))
+    assert ids(machine) == (["cudnn-mismatch"] if found else [])
+    if found:
+        told = first(machine)
+        assert told.title == "jaxlib 0.10.2 asks for cuDNN 9.8 or newer, and gets 9.1.0.70"
+        assert told.remedies[0].commands[0].endswith("-m pip install 'nvidia-cudnn-cu12>=9.8'")
+
+
+@pytest.mark.parametrize(
+    ("line", "lowest"),
+    [
+        (
+            'nvidia-cudnn-cu12<10.0,>=9.8; sys_platform == "linux" and extra == "with-cuda"',
+            {"nvidia-cudnn-cu12": "9.8"},
+        ),
+        ("nvidia-cudnn-cu12 (>=9.3.0.75,<10.0) ; extra == 'and-cuda'", {"nvidia-cudnn-cu12": "9.3.0.75"}),
+        ("nvidia-cudnn-cu13~=9.0; extra == 'cudnn'", {}),
+        ("nvidia-cudnn-cu12; python_version >= '3.10'", {}),
+    ],
+)
+def test_the_lowest_cudnn_is_read_from_metadata(line: str, lowest: dict[str, str]) -> None:
+    assert parse_lowest(f"Name: x\nRequires-Dist: {line}\n") == lowest
 
 
 TENSORFLOWS = ("cuda_runtime", "cublas", "cusparse", "nvjitlink", "cudnn", "cufft")

@@ -23,7 +23,6 @@ from nvdiag.facts import (
     cdi_document,
     container_toolkit,
     cuda_compat,
-    cuda_libraries,
     framework_builds,
     host_compiler,
     kernel_log,
@@ -38,6 +37,7 @@ from nvdiag.facts import (
     smi_query,
     system,
     toolkits,
+    wheel_pins,
     xid,
 )
 from nvdiag.host import engine_files, modinfo, snapshot
@@ -75,7 +75,8 @@ PARSERS: tuple[tuple[Callable[[str], object], tuple[str, ...]], ...] = (
     (python_environments.parse_pyvenv, ("home = /usr/bin\nversion = 3.12.3\n",)),
     (python_environments.parse_info, ("torch-2.9.1+cu128.dist-info",)),
     (framework_builds.parse_torch_version, ("__version__ = '2.8.0'\ncuda: Optional[str] = '12.8'\n",)),
-    (cuda_libraries.parse_pins, ('Requires-Dist: nvidia-cudnn-cu12==9.10.2.21; platform_system == "Linux"\n',)),
+    (wheel_pins.parse_lowest, ('Requires-Dist: nvidia-cudnn-cu12<10.0,>=9.8; extra == "with-cuda"\n',)),
+    (wheel_pins.parse_pins, ('Requires-Dist: nvidia-cudnn-cu12==9.10.2.21; platform_system == "Linux"\n',)),
     (libraries.release_in, ("/usr/lib/libcuda.so.570.172.08", "libcuda.so.1")),
     (cuda_compat.parse_compat_note, (NOTE,)),
     (host_compiler.parse_version, ("g++ (GCC) 14.2.1 20250110", "Debian clang version 15.0.6")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -38,8 +39,8 @@ exec c++ -U__GNUC__ -D__GNUC__=99 "$@"
 
 @pytest.fixture(autouse=True)
 def _packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skipped loudly without the wheels; a failure with NVDIAG_RIGS_REQUIRED=1."""
-    if (why := why_not()) is not None:
+    """Skipped loudly without the wheels or a compiler; a failure with NVDIAG_RIGS_REQUIRED=1."""
+    if (why := why_not() or (None if shutil.which("c++") else "no C++ compiler")) is not None:
         if os.environ.get("NVDIAG_RIGS_REQUIRED"):
             pytest.fail(why)
         pytest.skip(why)

@@ -168,7 +168,14 @@ def jax(*majors: int, version: str = "0.10.2") -> Tree:
         folders = ("cublas", "cuda_runtime", "cudnn", "nccl") if major == 12 else ("cu13",)
         rpath = ":".join(f"$ORIGIN/../../nvidia/{folder}/lib" for folder in folders)
         parts += [
-            package(f"jax-cuda{major}-plugin", version, requires=(f"jax-cuda{major}-pjrt=={version}",)),
+            package(
+                f"jax-cuda{major}-plugin",
+                version,
+                requires=(
+                    f"jax-cuda{major}-pjrt=={version}",
+                    f'nvidia-cudnn-cu{major}<10.0,>=9.8; sys_platform == "linux" and extra == "with-cuda"',
+                ),
+            ),
             package(f"jax-cuda{major}-pjrt", version),
             library(f"{site()}/jax_plugins/xla_cuda{major}/xla_cuda_plugin.so", ("libc.so.6",), rpath=rpath),
         ]
