@@ -165,8 +165,8 @@ def frameworks_get_a_cudnn_that_is_new_enough(libraries: CudaLibraries, framewor
                 confidence=Confidence.LIKELY,
                 kind=FindingClass.ENVIRONMENT,
                 title=f"{program} asks for cuDNN {one.wanted} or newer, and gets {one.taken.version}",
-                detail="It was built with that one and refuses an older minor version: what uses the GPU fails, or runs"
-                " on the CPU. Another framework here may have asked for the older one.",
+                detail="It was built with that one and refuses an older minor version when it first uses cuDNN: DNN"
+                " library initialization failed. Another framework here may have asked for the older one.",
                 evidence=(
                     Evidence(source=f"{one.soname} through {one.rule}", excerpt=one.taken.path),
                     Evidence(source=one.taken.source, excerpt=f"{one.soname} {one.taken.version}"),
