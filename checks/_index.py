@@ -108,6 +108,7 @@ CHECKS = (
     ("cudnn_wheels", "one_cudnn_wheel_is_there", "libraries", "cudnn-mismatch", "python_packages.PythonPackages"),
     ("cudnn_wheels", "pytorchs_cudnn_is_no_older_than_its_own", "libraries", "cudnn-mismatch", "python_packages.PythonPackages python_packages.TorchBuild"),
     ("cudnn_wheels", "tensorflows_cudnn_is_no_older_than_its_own", "libraries", "cudnn-mismatch", "python_packages.PythonPackages frameworks.Frameworks"),
+    ("cudnn_wheels", "frameworks_get_a_cudnn_that_is_new_enough", "libraries", "cudnn-mismatch", "cuda_libraries.CudaLibraries frameworks.Frameworks"),
     ("container", "libraries_are_injected", "container", "container-driver-libraries-missing", "modules.DriverHere libraries.DriverLibraries surroundings.Surroundings container_view.ContainerStart container_view.GivenGpus"),
     ("container_mismatch", "libraries_are_the_hosts_release", "container", "container-library-mismatch", "modules.LoadedDriver libraries.DriverLibraries surroundings.Surroundings container_view.ContainerLibraries"),
     ("container_mismatch", "what_the_host_mounts_fits_its_module", "driver", "driver-library-mismatch", "modules.LoadedDriver libraries.DriverLibraries surroundings.Surroundings container_view.ContainerLibraries"),

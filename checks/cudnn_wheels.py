@@ -148,6 +148,7 @@ def tensorflows_cudnn_is_no_older_than_its_own(packages: PythonPackages, framewo
     )
 
 
+@check("cudnn-mismatch", area="libraries")
 def frameworks_get_a_cudnn_that_is_new_enough(libraries: CudaLibraries, frameworks: Frameworks) -> Iterator[Finding]:
     """JAX and TensorFlow get a cuDNN that is no older than the one that they ask for."""
     programs = {libraries.program: tuple(libraries.libraries.values()), **libraries.beside}
