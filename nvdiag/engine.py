@@ -40,11 +40,6 @@ class Check:
         return function
 
     @property
-    def needed(self) -> list[type[Any]]:
-        """The facts of `needs`."""
-        return [fact_named(name) for name in self.needs]
-
-    @property
     def promise(self) -> str:
         """The first line of the function's docstring: what holds on a machine where it finds nothing."""
         return (self.function.__doc__ or "").strip().partition("\n")[0]
@@ -159,6 +154,10 @@ class Facts(dict[type[Any], Any]):
             if waiting or not known[kind]:
                 self[kind]
 
+    def why_not(self, one: Check) -> NotApplicable | None:
+        """Why the question of a check does not arise, as far as what is collected tells."""
+        return next(filter(None, (self.ruled_out(fact_named(name)) for name in one.needs)), None)
+
     def ruled_out(self, kind: type[Any]) -> NotApplicable | None:
         """Why a fact is not applicable, as far as what is collected tells of it or of one that it cannot do without."""
         if kind in self:
@@ -175,9 +174,9 @@ def diagnose(
     broken: Iterable[BrokenPlugin] = (),
 ) -> Diagnosis:
     """Run checks on facts that have a Host; `also` are facts that the report shows whoever takes them."""
-    needed = [*(kind for one in checks for kind in one.needed), *also]
+    needed = [*map(fact_named, dict.fromkeys(name for one in checks for name in one.needs)), *also]
     facts.gather(needed, waiting=False)
-    called = [one.function for one in checks if not any(map(facts.ruled_out, one.needed))]
+    called = [one.function for one in checks if facts.why_not(one) is None]
     facts.gather([*(kinds[0] for function in called for kinds in wanted(function).values()), *needed], waiting=True)
     outcomes, findings = [], []
     for one in checks:
@@ -201,7 +200,7 @@ def _run(one: Check, facts: Facts) -> tuple[CheckOutcome, list[Finding]]:
     started = time.monotonic()
     status, reason, found = Status.PASSED, "", []
     try:
-        if why_not := next(filter(None, map(facts.ruled_out, one.needed)), None):
+        if why_not := facts.why_not(one):
             raise why_not
         for finding in facts.call(one.function):
             found.append(finding)

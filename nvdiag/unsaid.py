@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from nvdiag.model.regex import regex
 
 _MAY_HOLD_ONE = regex(
@@ -28,6 +30,7 @@ _HINTS = (
 """One of these is in each text that the pattern finds: looking for them costs less than compiling it."""
 
 
+@lru_cache(maxsize=4096)  # a report says most of its words many times
 def without_secrets(text: str) -> str:
     """The text with a stand-in for each secret that its place or its own form shows to be one."""
     small = text.lower()

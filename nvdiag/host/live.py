@@ -73,12 +73,12 @@ class LiveHost(Host):
     def begin(self, probes: Iterable[str], seconds: float) -> None:
         if self._given is None:
             self._until = self._started + seconds
-        for name in probes:
-            self.start(name)
         from nvdiag.host import kernel_log
 
         if not kernel_log.may_open():
             self.start_command(*JOURNAL)
+        for name in probes:
+            self.start(name)
 
     def start(self, probe: str) -> None:
         if probe not in self._probes:
@@ -294,10 +294,10 @@ def _kernel_log() -> Json:
 
 
 def _grep(text: str, path: str) -> Json:
-    """What `grep -F TEXT PATH` prints, or zgrep: read here line by line, which costs neither memory nor a process."""
+    """What `grep -F TEXT PATH` prints, or zgrep: read here piece by piece, which costs neither memory nor a process."""
     from nvdiag.host import logs
 
-    hits = [line.decode("utf-8", "replace") for line in logs.lines_of(path, MAX_FILE) if text.encode() in line]
+    hits = [line.decode("utf-8", "replace") for line in logs.lines_with(text.encode(), path, MAX_FILE)]
     return {"exit": 0 if hits else 1, "stdout": "".join(hits), "stderr": ""}
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO
 
 from nvdiag.host.elf import regular_only
@@ -36,26 +37,30 @@ def read_log(path: str, most: int, until: float, program: Callable[[str], str | 
         return _from_line(file.read(most), is_cut)
 
 
-def lines_of(path: str, longest: int) -> Iterator[bytes]:
-    """The lines of a file that may be gzip's, with their ends; longer ones in parts. OSError as open gives it."""
+def lines_with(wanted: bytes, path: str, longest: int) -> Iterator[bytes]:
+    """The lines that hold `wanted`, with their ends, of a file that may be gzip's; longer ones in parts.
+
+    It is looked for in large pieces, most of which have no such line. OSError as open gives it.
+    """
     from nvdiag.host import unpacking
 
-    with open(path, "rb", opener=regular_only) as file:
-        if unpacking.format_of(file.read(8)) != "gzip":
-            file.seek(0)
-            yield from iter(lambda: file.readline(longest), b"")
-            return
+    rest, total = b"", 0
+    with open(path, "rb", opener=regular_only) as file, contextlib.suppress(unpacking.Damaged):
+        is_packed = unpacking.format_of(file.read(8)) == "gzip"
         file.seek(0)
-        rest, total = b"", 0
-        with contextlib.suppress(unpacking.Damaged):  # what came before the damage counts
-            for piece in unpacking.unpacked("gzip", iter(lambda: file.read(_CHUNK), b"")):
-                *lines, rest = (rest + piece).split(b"\n")
-                yield from (line + b"\n" for line in lines)
-                total += len(piece)
-                if total >= MOST_UNPACKED or len(rest) > longest:
-                    return
-            if rest:
-                yield rest
+        pieces = iter(partial(file.read, _CHUNK), b"")
+        for piece in unpacking.unpacked("gzip", pieces) if is_packed else pieces:
+            whole, _, rest = (rest + piece).rpartition(b"\n")
+            if wanted in whole:
+                yield from (line + b"\n" for line in whole.split(b"\n") if wanted in line)
+            if len(rest) > longest:
+                yield from (rest,) if wanted in rest else ()
+                rest = b""
+            total += len(piece)
+            if is_packed and total >= MOST_UNPACKED:
+                return
+        if wanted in rest:
+            yield rest
 
 
 def _pieces(file: IO[bytes], name: str, until: float, program: Callable[[str], str | None]) -> Iterator[bytes]:
