@@ -1,10 +1,13 @@
 """The project's own files agree with each other: version, packages, the link to the checks, make's help."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import pytest
@@ -50,6 +53,17 @@ def test_every_folder_with_modules_is_a_package_that_is_installed(project: dict[
     expected = {f"nvdiag.{name}" if name.split(".")[0] == "checks" else name for name in named}
     search = project["tool"]["setuptools"]["packages"]["find"]
     assert set(find_packages(str(ROOT), include=search["include"])) == expected
+
+
+def test_the_tables_that_are_built_say_what_the_tables_say(tmp_path: Path) -> None:
+    tables = {path.stem: path for path in (ROOT / "nvdiag" / "knowledge").glob("*.toml")}
+    for path in tables.values():
+        shutil.copy(path, tmp_path)
+    run_path(str(ROOT / "setup.py"))["write_tables"](tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.json" for name in tables}
+    for name, path in tables.items():
+        built = (tmp_path / f"{name}.json").read_text(encoding="utf-8")
+        assert json.loads(built) == tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def test_data_files_are_all_named_in_pyproject(project: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).resolve().parents[2]
-INSTALLED_FROM = ("pyproject.toml", "README.md", "LICENSE", "nvdiag", "checks")
+INSTALLED_FROM = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "nvdiag", "checks")
 
 USAGE, NO_REPORT = 2, 4
 """Exit codes of nvdiag. It is NO_REPORT, too, where nvdiag cannot be installed or does not come back."""

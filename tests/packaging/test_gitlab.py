@@ -75,7 +75,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, into = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheels")
     for name in ("nvdiag", "checks"):
         shutil.copytree(ROOT / name, source / name, symlinks=True)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(into), str(source)]
     subprocess.run(build, check=True)
