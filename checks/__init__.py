@@ -8,10 +8,10 @@ MODULES = (
     "loader_words", "smi_header", "driver_words", "cuda_libraries", "cudnn_wheels", "container", "container_mismatch",
     "container_start", "container_inside", "container_devices", "container_needs", "container_engines",
     "driver_container", "cdi", "cdi_specifications", "wsl", "wsl_setup", "wsl_cuda", "jetson", "jetson_stack", "cuda",
-    "cuda_errors", "ptx", "build_tools", "architectures", "host_compiler", "frameworks", "python_environment",
-    "python_fit", "installed_frameworks", "framework_partners", "loader_picture", "loaded_libraries", "device_code",
-    "llama", "environment", "visible_devices", "chosen_devices", "mig", "compute_mode", "mps", "memory_held",
-    "override_values", "job_settings", "overrides", "processes", "nccl", "earlier_boots", "requirements", "engine",
-    "smoke",
+    "cuda_errors", "ptx", "build_tools", "extension_builds", "architectures", "host_compiler", "frameworks",
+    "python_environment", "python_fit", "installed_frameworks", "framework_partners", "loader_picture",
+    "loaded_libraries", "device_code", "llama", "environment", "visible_devices", "chosen_devices", "mig",
+    "compute_mode", "mps", "memory_held", "override_values", "job_settings", "overrides", "processes", "nccl",
+    "earlier_boots", "requirements", "engine", "smoke",
 )  # fmt: skip
 """The modules that hold checks, in the order of looking; a test compares this with the folder."""

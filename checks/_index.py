@@ -144,6 +144,7 @@ CHECKS = (
     ("build_tools", "what_asks_for_nvcc_finds_it", "cuda", "nvcc-not-found", "messages.Messages"),
     ("build_tools", "builds_use_parts_of_one_toolkit", "cuda", "toolkit-shadowed", "messages.Messages"),
     ("build_tools", "nvcc_is_of_the_frameworks_cuda", "cuda", "toolkit-framework-mismatch", "messages.Messages"),
+    ("extension_builds", "extensions_are_built_with_pytorchs_cuda", "cuda", "toolkit-framework-mismatch", "architectures.WantedArchitectures toolkits.Toolkits frameworks.Frameworks"),
     ("architectures", "the_toolkit_makes_code_for_the_gpu", "cuda", "nvcc-arch-unsupported", "messages.Messages"),
     ("architectures", "the_toolkit_makes_what_this_environment_asks_for", "cuda", "nvcc-arch-unsupported", "toolkits.Toolkits architectures.WantedArchitectures"),
     ("architectures", "the_toolkit_that_is_meant_knows_the_gpus", "cuda", "nvcc-arch-unsupported", "toolkits.Toolkits architectures.GpuCapabilities"),

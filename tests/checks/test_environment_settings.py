@@ -171,6 +171,30 @@ def test_a_link_that_cuda_home_names_is_read_by_its_files() -> None:
     )
 
 
+# Builds of PyTorch's extensions
+
+BUILDING = {"TORCH_CUDA_ARCH_LIST": "9.0", "PATH": "/usr/local/cuda-13.0/bin:/usr/bin"}
+
+
+def test_an_nvcc_of_another_major_than_pytorchs_matters_where_extensions_are_built() -> None:
+    both = machines.joined(WELL, toolkit("13.0"), venv(torch("2.8.0+cu128", "12.8")))
+    building = both.but(env=BUILDING)
+    found = next(one.finding for one in diagnosed(building).findings if one.finding.id == "toolkit-framework-mismatch")
+    assert (found.title, found.severity) == (
+        "nvcc is of CUDA 13.0.93, and PyTorch 2.8.0+cu128 was built with CUDA 12.8",
+        Severity.WARNING,
+    )
+    assert found.remedies[0].commands == ("conda install -c nvidia cuda-nvcc=12.8",)
+    with_12 = machines.joined(building, toolkit("12.8"))
+    assert "/usr/local/cuda-12.8" in next(
+        one.finding.remedies[0].summary
+        for one in diagnosed(with_12).findings
+        if one.finding.id == "toolkit-framework-mismatch"
+    )
+    unasked = both.but(env={"PATH": BUILDING["PATH"]})
+    assert "toolkit-framework-mismatch" not in ids(unasked)
+
+
 # The driver's own compiler of PTX
 
 
