@@ -15,6 +15,7 @@ from nvdiag.facts.python_environments import PythonEnvironment
 from nvdiag.facts.search_path import SearchPath, Taken
 from nvdiag.host import Host
 from nvdiag.model.unknown import Unknown
+from nvdiag.model.versions import Numbered
 
 _OF_THE_C_LIBRARY = ("libc.", "libm.", "libdl.", "librt.", "libpthread.", "libstdc++.", "libgcc_s.", "ld-linux")
 _OWN = ("torch", "c10", "caffe2", "shm")
@@ -65,22 +66,28 @@ class _Module:
     def loads(self, path: str, framework: Framework) -> bool:
         """Load it as its framework goes about it; False where there is nothing to follow."""
         process, name = self._process, framework.name
-        major = framework.cuda.major if framework.cuda is not None else 0
-        needed, more = (sonames(major, *stems) for stems in _OPENED.get(name, ((), ())))
+        needed, more = self._opened(framework)
         self._takes_wheels = name not in _BY_THE_LOADER_ALONE
         if name == "jaxlib":  # its plug-in loads NVIDIA's wheels by their paths before all else
-            for soname in (*needed, *more, _CUDNN):
+            for soname in (*needed, *more):
                 if soname in self._wheels:
                     process.load(self._wheels[soname], soname)
         if not process.load(path):
             return False
-        if needed and name in ("jaxlib", "tensorflow"):
-            needed.append(_CUDNN)
         by = f"{posixpath.dirname(path)}/libtensorflow_framework.so.2" if name == "tensorflow" else path
         for soname in (*needed, *more):
             process.open_by_name(soname, by, needed=soname in needed)
         process.open_by_name(LIBCUDA, path, needed=True)
         return True
+
+    def _opened(self, framework: Framework) -> tuple[list[str], list[str]]:
+        """The sonames that a framework opens and fails without, and those that it does without."""
+        release = Numbered.or_none(framework.version.partition("+")[0])
+        first = _SINCE.get(framework.name)
+        if framework.cuda is None or (first is not None and (release is None or release.numbers < first)):
+            return [], []
+        needed, more = (sonames(framework.cuda.major, *stems) for stems in _OPENED.get(framework.name, ((), ())))
+        return needed + ([_CUDNN] if needed and framework.name in _SINCE else []), more
 
     def taken(self) -> dict[str, Taken]:
         """NVIDIA's wheels count where such modules load them themselves, as ONNX Runtime's preload_dlls() does."""
@@ -93,6 +100,8 @@ class _Module:
 
 
 _CUDNN = "libcudnn.so.9"
+_SINCE = {"jaxlib": (0, 5), "tensorflow": (2, 18)}
+"""The releases from which on it is known how they open CUDA's libraries; both with cuDNN 9."""
 _BY_THE_LOADER_ALONE = ("tensorflow", "ctranslate2")
 _OPENED = {
     "jaxlib": (("cudart", "cublas", "cublasLt", "cufft", "cusparse", "cupti"), ("cusolver", "nccl", "nvrtc")),

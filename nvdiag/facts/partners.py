@@ -56,35 +56,54 @@ def _of(host: Host, environment: PythonEnvironment, name: str) -> Iterator[Partn
         lines = host.lines_with("Requires-Dist: ", source)
     except Unknown:
         return
+    wanted: dict[str, list[str]] = {}
     for partner, wants in parse_requirements(lines):
+        wanted.setdefault(partner, []).append(wants)
+    for partner, several in wanted.items():
         there = environment.versions.get(partner)
         if there is not None:
             yield Partner(
                 name=name,
                 version=environment.versions[name],
                 partner=partner,
-                wants=wants,
+                wants=several[-1],
                 there=there,
-                fits=_fits(there, wants),
+                fits=any(_fits(there, one) for one in several),
                 source=source,
             )
 
 
+_HOLDS = regex(
+    r"""\(? ?(?:(?:platform_system|sys_platform) == ['"][Ll]inux['"]|python_version [<>=!]+ ['"][\d.]+['"]) ?\)?"""
+)
+
+
 def parse_requirements(lines: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Partner and specifier of each line of METADATA that holds without an extra; whatever the platform."""
+    """Partner and specifier of each line of METADATA that holds on Linux without an extra; of any Python version.
+
+    A line whose marker asks for more than that is passed over: whether it holds here is not known.
+    """
     for line in lines:
         found = _REQUIREMENT.match(line.strip())
-        if found and "extra" not in (found[3] or "") and _ASKED.match(partner := normal_name(found[1])):
+        if not found or not _ASKED.match(partner := normal_name(found[1])):
+            continue
+        marker = (found[3] or "").strip()
+        if not marker or all(_HOLDS.fullmatch(one.strip()) for one in marker.split(" and ")):
             yield partner, re.sub(r"\s", "", found[2])
 
 
 def _fits(there: str, wants: str) -> bool:
-    """Whether a version is one of a specifier's; True as well for what does not follow PyPA's rules for either."""
-    if wants == f"=={there.partition('+')[0]}":
+    """Whether a version is one of a specifier's; True as well for what does not follow PyPA's rules for either.
+
+    conda-forge adds a number of its own builds behind the release, as 2.5.1.post303.
+    """
+    release = re.sub(r"\.post\d{1,4}(?=\+|$)", "", there)
+    if wants == f"=={release.partition('+')[0]}":
         return True
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
-        return SpecifierSet(wants).contains(there, prereleases=True)
+        specifiers = SpecifierSet(wants)
+        return any(specifiers.contains(one, prereleases=True) for one in {there, release})
     except InvalidSpecifier:
         return True

@@ -14,7 +14,7 @@ from nvdiag.model.finding import Confidence, Severity
 from nvdiag.model.unknown import NotApplicable
 from tests.checks.diagnosing import diagnosed, first, ids
 from tests.scenarios import machines
-from tests.scenarios.pythons import VENV, jax, package, torch, venv, wheel
+from tests.scenarios.pythons import VENV, jax, package, torch, torch_version, venv, wheel
 from tests.scenarios.tree import Tree
 
 NEW = "570.172.08"
@@ -72,6 +72,20 @@ def test_jax_with_plug_ins_for_two_cuda_majors_is_a_warning() -> None:
     assert found.remedies[0].commands == (f"{VENV}/bin/python -m pip uninstall jax-cuda12-plugin jax-cuda12-pjrt",)
 
 
+def test_one_line_of_several_for_other_pythons_is_enough() -> None:
+    asked = ("triton==3.1.0; python_version < '3.13'", "triton==3.2.0; python_version >= '3.13'")
+    own = package("torch", "2.6.0", requires=asked)
+    assert ids(having(torch("2.6.0+cu124", "12.4"), own, package("triton", "3.1.0"))) == []
+    assert ids(having(torch("2.6.0+cu124", "12.4"), own, package("triton", "3.0.0"))) == ["framework-cuda-mismatch"]
+
+
+def test_condas_number_of_a_build_is_no_other_release() -> None:
+    assert ids(having(package("torch", "2.8.0.post303"), torch(), vision("torch==2.8.0"))) == []
+    conda = package("torch", "2.8.0.post303", {"torch/version.py": torch_version("2.8.0.post303", "12.8")})
+    assert ids(having(conda, vision("torch==2.8.0"))) == []
+    assert ids(having(conda, vision("torch==2.9.0"))) == ["framework-cuda-mismatch"]
+
+
 def test_without_partners_the_question_does_not_arise() -> None:
     assert isinstance(Facts({Host: having(torch()).host()})[Partners], NotApplicable)
 
@@ -85,6 +99,10 @@ def test_without_partners_the_question_does_not_arise() -> None:
         ("Requires-Dist: jaxlib<=0.10.2,>=0.10.1", [("jaxlib", "<=0.10.2,>=0.10.1")]),
         ('Requires-Dist: jaxlib==0.10.1; extra == "ci"', []),
         ("Requires-Dist: numpy>=2.0", []),
+        ("Requires-Dist: torch==2.8.0; sys_platform == 'darwin'", []),
+        ("Requires-Dist: torch==2.8.0; platform_machine == 'aarch64'", []),
+        ("Requires-Dist: triton==3.4.0; sys_platform == 'linux' and python_version < '3.14'", [("triton", "==3.4.0")]),
+        ("Requires-Dist: triton==3.4.0; sys_platform == 'linux' or python_version < '3.14'", []),
         ("Requires-Dist: torch", []),
         ("Requires-Dist: torch @ https://example.org/torch.whl", []),
         ("Requires-Dist: " + "torch" * 99, []),

@@ -321,6 +321,11 @@ def test_a_cudnn_older_than_jax_was_built_with_is_told(version: str, *, found: b
         assert told.remedies[0].commands[0].endswith("-m pip install 'nvidia-cudnn-cu12>=9.8'")
 
 
+def test_an_older_jax_is_not_held_against_the_cudnn_of_newer_ones() -> None:
+    machine = machines.joined(WELL, venv(jax(12, version="0.4.20"), of_cuda12(*JAXS[:4])))
+    assert ids(machine) == []
+
+
 @pytest.mark.parametrize(
     ("line", "lowest"),
     [
