@@ -58,7 +58,7 @@ def _finding(
     stopped = (Evidence(source="/proc/net/unix", excerpt="nobody listens there"),) if daemon.socket else ()
     return Finding(
         id="mps-unavailable",
-        severity=Severity.WARNING,
+        severity=Severity.WARNING if daemon.named else Severity.INFO,
         confidence=Confidence.LIKELY,
         kind=FindingClass.ENVIRONMENT,
         title=title,

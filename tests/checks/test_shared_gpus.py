@@ -310,7 +310,7 @@ def test_a_folder_that_an_old_daemon_left_behind_is_well_where_nobody_asks_for_i
     left = gpus({"compute_mode": 0}).but(files={"/tmp/nvidia-mps/control_lock": ""})
     assert ids(left) == []
     exclusive = gpus({"compute_mode": 3, "compute_processes": []}).but(files={"/tmp/nvidia-mps/control_lock": ""})
-    assert ids(exclusive) == ["mps-unavailable"]
+    assert (first(exclusive).id, first(exclusive).severity) == ("mps-unavailable", Severity.INFO)
 
 
 def test_a_daemon_of_another_user_serves_that_one_alone() -> None:
