@@ -98,7 +98,7 @@ def _fits(there: str, wants: str) -> bool:
     conda-forge adds a number of its own builds behind the release, as 2.5.1.post303.
     """
     release = re.sub(r"\.post\d{1,4}(?=\+|$)", "", there)
-    if wants == f"=={release.partition('+')[0]}":
+    if wants in (f"{operator}{release.partition('+')[0]}" for operator in ("==", "~=", ">=")):
         return True
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 

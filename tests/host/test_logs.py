@@ -91,3 +91,15 @@ def test_a_rotated_log_is_recorded_as_text_under_its_path(tmp_path: Path, monkey
     assert LINES.endswith(text)
     assert len(text) > 500
     assert SnapshotHost(recording.document, "recorded").read(str(path)) == text
+
+
+@pytest.mark.parametrize("longest", [16, 4096])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_lines_that_hold_a_text_are_the_same_however_a_file_is_read(
+    tmp_path: Path, longest: int, *, packed: bool
+) -> None:
+    text = b"no\na yes\rhere\nno\n\nyes at the end"
+    file = tmp_path / "log"
+    file.write_bytes(gzip.compress(text) if packed else text)
+    assert list(logs.lines_with(b"yes", str(file), longest)) == [b"a yes\rhere\n", b"yes at the end"]
+    assert list(logs.lines_with(b"maybe", str(file), longest)) == []
