@@ -6,12 +6,13 @@ package that put it there (Arch's /usr/lib/modules/RELEASE/pkgbase).
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field  # noqa: TID251 - one is filled as the file is read
 
 from nvdiag.facts import reading
 from nvdiag.host import Host
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.regex import regex
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease
@@ -59,7 +60,7 @@ _LINUX = regex(r"^linux(?:efi|16)?\s{1,9}(\S{1,400})\s{0,9}(.{0,4000})$")
 _INITRD = regex(r"^initrd(?:efi|16)?\s{1,9}(.{1,800})$")
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)  # noqa: TID251 - it is filled as the file is read
 class _Open:
     """A block of grub.cfg whose end was not met yet; `entry` False for a function's."""
 
@@ -69,7 +70,7 @@ class _Open:
     linux: str = ""
     options: str = ""
     initrd: tuple[str, ...] = ()
-    children: list[BootEntry] = field(default_factory=list)
+    children: list[BootEntry] = dataclasses.field(default_factory=list)
 
     def closed(self) -> BootEntry:
         return BootEntry(

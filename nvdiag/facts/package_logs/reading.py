@@ -41,7 +41,7 @@ _HISTORY_INFO = regex(r"(?:dnf5?|yum)\b.*\bhistory\b")
 _OSTREE = regex(r"rpm-ostree\b")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Logs:
     """What was read. `looked` are the files and commands that were there; `silent` is why others could not be read."""
 

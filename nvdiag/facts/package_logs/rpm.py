@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field  # noqa: TID251 - one is filled as the log is read
 
 from nvdiag.facts.clock import Moment, moment_in, without_year
 from nvdiag.facts.package_logs.transaction import Transaction, paired, parts_of, role_of, split_nevra
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.regex import regex
 from nvdiag.model.unknown import ParseError
 
@@ -41,12 +42,12 @@ _TAKING = frozenset(
 )  # fmt: skip
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False, repr=False)  # noqa: TID251 - it is filled as the log is read
 class _Run:
     when: Moment
     command: str = ""
-    added: list[tuple[str, str]] = field(default_factory=list)
-    taken: list[tuple[str, str]] = field(default_factory=list)
+    added: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    taken: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     last: int = 0
 
     def take(self, act: str, package: str) -> None:
