@@ -7,8 +7,10 @@ becomes of it, the parent has every answer up to there and can name the call tha
 from __future__ import annotations
 
 import contextlib
+import ctypes  # once, before the forks: each child takes it, and resource
 import json
 import os
+import resource
 import shlex
 import signal
 import sys
@@ -113,8 +115,6 @@ def _live(name: str, memory: int, parent: int) -> int:
 
 def _die_with(parent: int) -> None:
     """Be killed when the parent ends, however it ends: a probe that hangs must not outlive a Ctrl-C or a SIGTERM."""
-    import ctypes
-
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it ended before that
@@ -123,8 +123,6 @@ def _die_with(parent: int) -> None:
 
 def _silence() -> None:
     """No input, no output of vendor code on the person's terminal, no core file, default signals."""
-    import resource
-
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
