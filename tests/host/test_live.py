@@ -440,3 +440,23 @@ def test_a_run_is_prolonged_unless_the_person_gave_a_deadline() -> None:
         host.prolong(2.0)
     assert 80 < asked._until - asked._started <= 91
     assert given._until - given._started == pytest.approx(0.5)
+
+
+def test_a_command_that_is_under_way_is_waited_for_and_not_started_again(
+    machine: LiveHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    spawn = os.posix_spawn
+
+    def counted(path: str, *arguments: Any, **options: Any) -> int:
+        started.append(path)
+        return spawn(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "posix_spawn", counted)
+    machine.start_command("uname", "-r")
+    machine.start_command("uname", "-r")
+    machine.start_command("no-such-program")
+    assert machine.run("uname", "-r").stdout.strip() == os.uname().release
+    assert len(started) == 1
+    with pytest.raises(Absent):
+        machine.run("no-such-program")
