@@ -13,19 +13,25 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.packages import fetch
 from tests.packages.environment import Environment
+from tests.packages.fetch import CACHE
 
 ENVIRONMENTS = 10
 TOOLKITS = {"12.4": ("12.4.1", "12.4.131"), "12.8": ("12.8.1", "12.8.93"), "13.0": ("13.0.2", "13.0.88")}
 """For each folder its toolkit's version and its compiler's."""
 
+_WHEELS = ("cuda12", "apart", "onnxruntime")
 _NEEDED = ("libcudart.so.12", "libnvJitLink.so.12", "libnccl.so.2", "libcudnn.so.9")
 
 
 def why_not(python: Path | None) -> str | None:
     """Why there can be no such machine here; None where there can."""
-    return None if python else fetch.why_not()
+    if python is not None:
+        return None
+    missing = [name for name in _WHEELS if not (CACHE / name).is_dir()]
+    if missing:
+        return f"{', '.join(missing)} not fetched: python tests/packages/fetch.py"
+    return None if shutil.which("cc") else "no C compiler"
 
 
 def build(folder: Path, python: Path | None) -> None:
@@ -35,7 +41,7 @@ def build(folder: Path, python: Path | None) -> None:
     """
     first = folder / "environment-0"
     if python is None:
-        Environment(first, "cuda12", "apart", "onnxruntime").add_torch(_NEEDED, preloads=True)
+        Environment(first, *_WHEELS).add_torch(_NEEDED, preloads=True)
     else:
         shutil.copytree(python.parent.parent, first, copy_function=_linked, symlinks=True)
     for number in range(1, ENVIRONMENTS):
