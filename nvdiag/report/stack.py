@@ -5,7 +5,7 @@ What does not fit comes from the findings, which name their layers; rows only sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 
 from nvdiag.facts.answers import DriverCuda, NvmlAnswer
@@ -31,7 +31,10 @@ from nvdiag.report.shown import fact
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One layer. `release` is what neighbours are compared by; `mark` is ok, bad, …; `told` False: not known."""
+    """One layer. `release` is what neighbours are compared by; `mark` is ok, bad, …; `told` False: not known.
+
+    `subject` is what it alone of its layer is about: a GPU's PCI address.
+    """
 
     layer: Layer
     value: str
@@ -39,6 +42,7 @@ class Row:
     release: str | None = None
     mark: str = "none"
     told: bool = True
+    subject: str = ""
 
 
 def rows(diagnosis: Diagnosis) -> list[Row]:
@@ -56,12 +60,17 @@ def rows(diagnosis: Diagnosis) -> list[Row]:
         *_cuda_libraries(fact(facts, CudaLibraries)),
         *_required(fact(facts, RequirementResults)),
     ]
-    return [_marked(row, diagnosis) for row in shown]
+    subjects = {row.subject for row in shown if row.subject}
+    return [_marked(row, subjects - {row.subject}, diagnosis) for row in shown]
 
 
-def _marked(row: Row, diagnosis: Diagnosis) -> Row:
-    """bad or warn where a finding names the layer, ok where it has a value and none does, else what the row says."""
-    found = [ranked.finding for ranked in diagnosis.findings if row.layer in ranked.finding.layers]
+def _marked(row: Row, others: Set[str], diagnosis: Diagnosis) -> Row:
+    """bad or warn where a finding names the layer, ok where it has a value and none does, else what the row says.
+
+    A finding about one of the `others` is not about this row.
+    """
+    findings = (ranked.finding for ranked in diagnosis.findings)
+    found = [one for one in findings if row.layer in one.layers and one.subject not in others]
     sure = [finding for finding in found if finding.confidence is not Confidence.POSSIBLE]
     if any(finding.severity is Severity.ERROR for finding in sure):
         mark = "bad"
@@ -95,7 +104,10 @@ def _gpus(facts: Mapping[type[object], object]) -> Iterator[Row]:
         return
     for gpu in gpus.gpus:
         yield Row(
-            layer=Layer.GPU, value=_gpu(gpu, devices.get(gpu.address)), source=f"/sys/bus/pci/devices/{gpu.address}"
+            layer=Layer.GPU,
+            value=_gpu(gpu, devices.get(gpu.address)),
+            source=f"/sys/bus/pci/devices/{gpu.address}",
+            subject=gpu.address,
         )
     if not gpus.gpus:
         around = fact(facts, Surroundings)
