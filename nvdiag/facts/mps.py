@@ -16,6 +16,8 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 
 VARIABLE = "CUDA_MPS_PIPE_DIRECTORY"
 _DEFAULT = "/tmp/nvidia-mps"
+_OFF = ("/nonexistent", "/dev/null")
+"""What people set the variable to where a program is to run without MPS."""
 _PID_FILE = "nvidia-cuda-mps-control.pid"
 
 
@@ -38,6 +40,8 @@ class MpsDaemon:
     def collect(cls, host: Host, surroundings: Surroundings) -> MpsDaemon:
         value = reading.variable(host, VARIABLE)
         folder = (value or _DEFAULT).rstrip("/") or "/"
+        if folder in _OFF:
+            raise NotApplicable(f"{VARIABLE} is {folder}, which keeps programs off MPS")
         stat = reading.stat(host, f"{folder}/control")
         there = stat is not None or reading.is_there(host, folder)
         if not value and not there:

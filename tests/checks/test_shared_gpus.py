@@ -313,6 +313,12 @@ def test_a_folder_that_an_old_daemon_left_behind_is_well_where_nobody_asks_for_i
     assert (first(exclusive).id, first(exclusive).severity) == ("mps-unavailable", Severity.INFO)
 
 
+@pytest.mark.parametrize("folder", ["/nonexistent", "/dev/null"])
+def test_a_variable_that_keeps_programs_off_mps_asks_for_no_daemon(folder: str) -> None:
+    assert ids(gpus({}, CUDA_MPS_PIPE_DIRECTORY=folder)) == []
+    assert ids(gpus({}, CUDA_MPS_PIPE_DIRECTORY="/run/nobody")) == ["mps-unavailable"]
+
+
 def test_a_daemon_of_another_user_serves_that_one_alone() -> None:
     daemon = mps(gpus({}), listening=True, owner=1001)
     assert ids(daemon) == []

@@ -56,7 +56,7 @@ def _action() -> str:
     annotation = job.log.partition("\n")[0]
     shown = {**job.outputs, "artifact": re.sub("[0-9a-f]{8}$", "5f0c1ab9", job.outputs["artifact"])}
     told = [f"{name}: {value}" for name, value in shown.items()]
-    home = re.sub(r"/\S*?/temp/nvdiag-\w+/", "/home/runner/work/_temp/nvdiag-x3k1w0vq/", "\n".join(told))
+    home = re.sub(r"/\S*?/temp/nvdiag-\w+/", "/home/ci/actions-runner/_work/_temp/nvdiag-x3k1w0vq/", "\n".join(told))
     return f"{annotation[:_LONGEST]}…\n::group::nvdiag's report\n…\n::endgroup::\n\n{home}\n"
 
 
