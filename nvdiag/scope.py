@@ -17,7 +17,7 @@ from nvdiag.facts.pci import PciGpus, normal_address
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.diagnosis import Diagnosis, Ranked
-from nvdiag.model.finding import Confidence, Finding, FindingClass
+from nvdiag.model.finding import Confidence, Finding, FindingClass, Severity
 
 _ASKED_FOR = frozenset({"requirement-not-met", "requirement-unknown"})
 """What was required counts, whatever the class of what does not meet it: somebody asked for it by name."""
@@ -46,7 +46,7 @@ def within(diagnosis: Diagnosis, facts: Facts, scope: Scope) -> Diagnosis:
     """The diagnosis with what counts; `left_out` names the rest.
 
     What follows from a finding shares its lot. A finding on a GPU is merely possible where nothing tells whether the
-    GPU is one of those named.
+    GPU is one of those named. Hardware of which no driver tells, for an error that is left out, is not judged.
     """
     concerns = _concerning(facts, scope.gpus) if scope.gpus is not None else lambda _: True
     kept: list[Ranked] = []
@@ -60,7 +60,19 @@ def within(diagnosis: Diagnosis, facts: Facts, scope: Scope) -> Diagnosis:
         if lot is not False:
             kept.append(ranked if lot else replace(ranked, finding=_doubted(finding)))
     left_out = tuple(key for key, lot in lots.items() if key is not None and lot is False)
-    return replace(diagnosis, findings=tuple(kept), left_out=left_out)
+    errors = any(_is_sure_error(one.finding) for one in diagnosis.findings if one.finding.key in left_out)
+    hardware = scope.classes is not None and FindingClass.HARDWARE in scope.classes
+    barred = hardware and errors and not _nvml_answers(facts)
+    return replace(diagnosis, findings=tuple(kept), left_out=left_out, barred=barred)
+
+
+def _is_sure_error(finding: Finding) -> bool:
+    return finding.severity is Severity.ERROR and finding.confidence is not Confidence.POSSIBLE
+
+
+def _nvml_answers(facts: Facts) -> bool:
+    nvml = facts[NvmlAnswer]
+    return isinstance(nvml, NvmlAnswer) and nvml.init == 0
 
 
 def _doubted(finding: Finding) -> Finding:

@@ -72,7 +72,8 @@ class Diagnosis:
     """Everything that one run found out. `facts` maps a fact's class to its value or to why it is unknown.
 
     `parts` is empty unless the input shows several machines or moments: then `facts` are those of the part that the
-    first finding is about. `left_out` are the keys of findings that are not among those that count in this run.
+    first finding is about. `left_out` are the keys of findings that are not among those that count in this run;
+    `barred` says that one of them keeps what does count from being judged.
     """
 
     source: Source
@@ -82,6 +83,7 @@ class Diagnosis:
     seconds: float
     parts: tuple[Part, ...] = ()
     left_out: tuple[str, ...] = ()
+    barred: bool = False
 
     def exit_code(self, fail_on: Severity = Severity.ERROR, strict: bool = False) -> int:
         """0, 1 or 3 as documented in the README: 1 is a sure problem, 3 is 'could not tell'."""
@@ -92,7 +94,7 @@ class Diagnosis:
         telling = [outcome for outcome in self.checks if outcome.area not in _BESIDE_THE_DRIVER] or self.checks
         judged = any(outcome.status in (Status.PASSED, Status.FOUND) for outcome in telling)
         unsure = any(outcome.status in (Status.UNKNOWN, Status.FAILED) for outcome in self.checks)
-        return 3 if bad or not judged or (strict and unsure) else 0
+        return 3 if bad or not judged or self.barred or (strict and unsure) else 0
 
     def verdict(self, fail_on: Severity = Severity.ERROR, strict: bool = False) -> Verdict:
         """PROBLEMS where the exit code is 1 or a warning is sure; else by the exit code."""

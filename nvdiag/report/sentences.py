@@ -29,7 +29,8 @@ def judged(diagnosis: Diagnosis) -> str:
         told.append(f"{unknown} could not be judged")
     if left_out := [printable(key) for key in diagnosis.left_out]:
         more = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
-        told.append(f"left out: {', '.join(left_out[:4])}{more}")
+        barred = ", which keeps the hardware from being judged" if diagnosis.barred else ""
+        told.append(f"left out: {', '.join(left_out[:4])}{more}{barred}")
     return ", ".join(told)
 
 
