@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nvdiag.facts.driver_limits import DriverLimits
 from nvdiag.facts.python_packages import TorchBuild
+from nvdiag.facts.toolkits import Toolkit, Toolkits
 from nvdiag.model.finding import Evidence, Remedy
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import CudaVersion, DriverRelease
@@ -103,6 +104,25 @@ def conda_nvcc(cuda: CudaVersion) -> tuple[str, ...]:
 
     newest = max((row.cuda for row in toolkits() if row.cuda <= cuda.short), default=None)
     return (f"conda install -c nvidia cuda-nvcc={newest}",) if newest is not None and newest >= _FIRST_OF_CONDA else ()
+
+
+def toolkits_of(major: int, toolkits: Toolkits) -> list[Toolkit]:
+    """The toolkits here of a CUDA major that have an nvcc, in a folder that is known."""
+    return [
+        one
+        for one in toolkits.found
+        if one.nvcc and one.version is not None and one.version.major == major and one.root.startswith("/")
+    ]
+
+
+def build_with(toolkit: Toolkit, prediction: str) -> Remedy:
+    """Build with a toolkit that is here."""
+    root = shlex.quote(toolkit.root)
+    return Remedy(
+        summary=f"build with the toolkit at {toolkit.root}, which is of CUDA {toolkit.version}",
+        commands=(f"export CUDA_HOME={root} PATH={root}/bin:$PATH",),
+        prediction=prediction,
+    )
 
 
 def forward_compatible(needed: CudaVersion | None, limits: DriverLimits | Unknown) -> Iterator[Remedy]:

@@ -68,19 +68,10 @@ def _too_old(
 
 def older_toolkit(toolkits: Toolkits, supported: CudaVersion) -> Remedy:
     """The newest toolkit here whose programs the driver runs, else where to look for one."""
-    fitting = [
-        one
-        for one in toolkits.found
-        if one.nvcc and one.version is not None and one.version.major == supported.major and one.root.startswith("/")
-    ]
+    fitting = _cuda_ways.toolkits_of(supported.major, toolkits)
     if fitting:
         best = max(fitting, key=lambda one: (one.version is not None and one.version.short <= supported, one.root))
-        root = shlex.quote(best.root)
-        return Remedy(
-            summary=f"build with the toolkit at {best.root}, which is of CUDA {best.version}",
-            commands=(f"export CUDA_HOME={root} PATH={root}/bin:$PATH",),
-            prediction="neither root nor a new driver; begin the build in an empty folder",
-        )
+        return _cuda_ways.build_with(best, "neither root nor a new driver; begin the build in an empty folder")
     return Remedy(
         summary=f"build with a toolkit of CUDA {supported.major}, at best {supported} or older",
         commands=("ls -d /usr/local/cuda-*", *_cuda_ways.conda_nvcc(supported)),

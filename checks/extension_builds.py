@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from nvdiag.checks import _cuda_ways
@@ -73,15 +72,10 @@ def _apart(chosen: Toolkit, torch: Framework, *, asked: Evidence, remedies: tupl
 
 def _right_toolkit(cuda: CudaVersion, toolkits: Toolkits) -> Remedy:
     """A toolkit of that major that is here, else how to have one without root."""
-    same = [one for one in toolkits.found if one.nvcc and one.version is not None and one.version.major == cuda.major]
+    same = _cuda_ways.toolkits_of(cuda.major, toolkits)
     if same:
         best = max(same, key=lambda one: (one.version is not None and one.version.short == cuda.short, one.root))
-        root = shlex.quote(best.root)
-        return Remedy(
-            summary=f"build with the toolkit at {best.root}, which is of CUDA {best.version}",
-            commands=(f"export CUDA_HOME={root} PATH={root}/bin:$PATH",),
-            prediction="begin the build in an empty folder",
-        )
+        return _cuda_ways.build_with(best, "begin the build in an empty folder")
     return Remedy(
         summary=f"take an nvcc of CUDA {cuda.short} beside the one that is here, without root",
         commands=_cuda_ways.conda_nvcc(cuda),
