@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 
 from nvdiag.model.regex import regex
@@ -39,3 +40,14 @@ def without_secrets(text: str) -> str:
     from nvdiag.host.redact import Redactor
 
     return Redactor().without_secrets(text)
+
+
+def secrets_among(texts: Collection[str]) -> dict[str, str]:
+    """Those of many texts that hold a secret, each with what is said in its place.
+
+    As `without_secrets` of each; but most hints are in none of them, which one look at all of them together tells.
+    """
+    together = "\n".join(texts).lower()
+    hints = [hint for hint in _HINTS if hint in together]
+    suspects = [text for text in texts if any(hint in text.lower() for hint in hints)]
+    return {text: said for text in suspects if (said := without_secrets(text)) != text}

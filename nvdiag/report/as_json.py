@@ -33,7 +33,7 @@ from nvdiag.report.gpus import gpus
 from nvdiag.report.job import job
 from nvdiag.report.shown import fact
 from nvdiag.report.without_reboot import without_reboot
-from nvdiag.unsaid import without_secrets
+from nvdiag.unsaid import secrets_among
 
 SCHEMA_VERSION = 1
 Json = Any
@@ -43,16 +43,31 @@ def render(diagnosis: Diagnosis, areas: Mapping[str, str], fail_on: Severity, st
     """The report as text with a final newline. `areas` maps finding ids to their areas."""
     told = document(diagnosis, areas, fail_on, strict)
     own = {one["name"] for one in told["checks"]}  # which are nvdiag's words, however they read
-    return as_json(_unsaid(told, own))
+    secrets = secrets_among(_texts(told) - own)
+    return as_json(_unsaid(told, secrets) if secrets else told)
 
 
-def _unsaid(value: Json, own: set[str]) -> Json:
-    """A value of the document with no secret in any of its texts but those that are nvdiag's `own`."""
+def _texts(document: Json) -> set[str]:
+    """All texts that are values in a document."""
+    found, left = set(), [document]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            found.add(value)
+        elif isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    return found
+
+
+def _unsaid(value: Json, secrets: Mapping[str, str]) -> Json:
+    """A value of the document with what is said in place of each text that holds a secret."""
     if isinstance(value, str):
-        return value if value in own else without_secrets(value)
+        return secrets.get(value, value)
     if isinstance(value, list):
-        return [_unsaid(one, own) for one in value]
-    return {key: _unsaid(one, own) for key, one in value.items()} if isinstance(value, dict) else value
+        return [_unsaid(one, secrets) for one in value]
+    return {key: _unsaid(one, secrets) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def document(diagnosis: Diagnosis, areas: Mapping[str, str], fail_on: Severity, strict: bool) -> dict[str, Json]:
