@@ -10,6 +10,7 @@ from functools import partial
 from typing import IO
 
 from nvdiag.host.elf import regular_only
+from nvdiag.model.lines import lines_holding
 
 FOLDER = "/var/log/"
 MOST_UNPACKED = 64 << 20
@@ -51,8 +52,7 @@ def lines_with(wanted: bytes, path: str, longest: int) -> Iterator[bytes]:
         pieces = iter(partial(file.read, _CHUNK), b"")
         for piece in unpacking.unpacked("gzip", pieces) if is_packed else pieces:
             whole, _, rest = (rest + piece).rpartition(b"\n")
-            if wanted in whole:
-                yield from (line + b"\n" for line in whole.split(b"\n") if wanted in line)
+            yield from (line + b"\n" for _, line in lines_holding(wanted, whole, b"\n"))
             if len(rest) > longest:
                 yield from (rest,) if wanted in rest else ()
                 rest = b""

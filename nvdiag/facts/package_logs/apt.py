@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from nvdiag.facts.clock import Moment, moment_in
 from nvdiag.facts.package_logs.transaction import Change, Transaction, parts_of, relevant, role_of
 from nvdiag.model.dataclass import dataclass
+from nvdiag.model.lines import lines_holding
 from nvdiag.model.regex import regex
 from nvdiag.model.unknown import ParseError
 
@@ -33,7 +34,8 @@ _UPGRADED = regex(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{1,6} INFO Packages that
 
 def parse_history(text: str) -> tuple[Transaction, ...]:
     """apt's history.log: paragraphs from Start-Date to End-Date, one a run."""
-    found = (_paragraph(part) for part in parts_of(text, "^Start-Date:"))
+    parts = (part for part in parts_of(text, "^Start-Date:") if any(word in part for word in _RELEVANT))
+    found = (_paragraph(part) for part in parts)
     return tuple(one for one in found if one is not None)
 
 
@@ -73,7 +75,7 @@ def parse_dpkg_log(text: str) -> tuple[Transaction, ...]:
         raise ParseError("no line is of the form that dpkg's log has")
     runs: list[tuple[Moment, dict[str, Change], dict[str, str]]] = []
     last = 0
-    for found in filter(None, map(_DPKG.match, filter(_may_be_relevant, text.split("\n")))):
+    for found in filter(None, map(_DPKG.match, _relevant_lines(text))):
         if role_of(found["name"]) is None or (when := moment_in(found[1])) is None:
             continue
         again = bool(runs) and found["act"] in ("install", "upgrade") and found["name"] in runs[-1][1]
@@ -99,9 +101,13 @@ def parse_dpkg_log(text: str) -> tuple[Transaction, ...]:
     )
 
 
-def _may_be_relevant(line: str) -> bool:
-    """Whether a line may name a package of the driver or the kernel: asked first, since nearly all lines do not."""
-    return "nvidia" in line or "linux" in line or "cuda" in line or "kernel" in line
+_RELEVANT = ("nvidia", "linux", "cuda", "kernel")
+"""The name of a package of the driver or of the kernel has one of these; nearly all lines have none."""
+
+
+def _relevant_lines(text: str) -> list[str]:
+    lines = {start: line for word in _RELEVANT for start, line in lines_holding(word, text, "\n")}
+    return [lines[start] for start in sorted(lines)]
 
 
 def _note(changes: dict[str, Change], name: str, act: str, old: str, new: str) -> None:

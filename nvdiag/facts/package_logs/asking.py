@@ -34,13 +34,13 @@ class Asked:
 
 
 _PROGRAMS = (
-    (Asker.UNATTENDED_UPGRADES, re.compile(r"unattended-upgrade"), "unattended-upgrades"),
-    (Asker.DNF_AUTOMATIC, re.compile(r"dnf-automatic|dnf5? automatic|yum-cron"), "dnf-automatic"),
-    (Asker.DESKTOP, re.compile(r"^aptdaemon role"), "a desktop's updater (aptdaemon)"),
-    (Asker.DESKTOP, re.compile(r"^packagekit role|packagekitd"), "a desktop's updater (PackageKit)"),
-    (Asker.DESKTOP, re.compile(r"/YaST2/|\by2start\b|\bmyrlyn\b"), "YaST or another desktop tool"),
-    (Asker.RELEASE_UPGRADE, re.compile(r"release-upgrade|system-upgrade"), "a release upgrade"),
-    (Asker.ANSIBLE, re.compile(r"ansible", re.I), "ansible"),
+    (Asker.UNATTENDED_UPGRADES, regex(r"unattended-upgrade"), "unattended-upgrades"),
+    (Asker.DNF_AUTOMATIC, regex(r"dnf-automatic|dnf5? automatic|yum-cron"), "dnf-automatic"),
+    (Asker.DESKTOP, regex(r"^aptdaemon role"), "a desktop's updater (aptdaemon)"),
+    (Asker.DESKTOP, regex(r"^packagekit role|packagekitd"), "a desktop's updater (PackageKit)"),
+    (Asker.DESKTOP, regex(r"/YaST2/|\by2start\b|\bmyrlyn\b"), "YaST or another desktop tool"),
+    (Asker.RELEASE_UPGRADE, regex(r"release-upgrade|system-upgrade"), "a release upgrade"),
+    (Asker.ANSIBLE, regex(r"ansible", re.I), "ansible"),
 )  # fmt: skip
 _OF_ANSIBLE = regex(r"apt-get -y +-o Dpkg::Options::=--force-confdef +-o Dpkg::Options::=--force-confold ")
 """The order in which ansible's apt module writes its options; a person seldom does."""

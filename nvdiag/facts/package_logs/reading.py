@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace  # noqa: TID251 - it is filled as logs are read
-from typing import TypeVar
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
 
-from nvdiag.facts.clock import Moment, moment_in
-from nvdiag.facts.package_logs import apt, others, rpm
-from nvdiag.facts.package_logs.asking import Asker, asked_for
+from nvdiag.facts.clock import moment_in
 from nvdiag.facts.package_logs.transaction import Transaction
 from nvdiag.host import Absent, Host
 from nvdiag.model.regex import regex
 from nvdiag.model.unknown import ParseError, Unknown
+
+if TYPE_CHECKING:  # a machine has one distribution's logs
+    from nvdiag.facts.package_logs import apt, rpm
 
 MOST_FILES = 13
 """Of one log, with its rotated files: a year of monthly ones."""
@@ -32,22 +34,36 @@ DNF_RPM, DNF, DNF5, YUM = "/var/log/dnf.rpm.log", "/var/log/dnf.log", "/var/log/
 ZYPP, PACMAN = "/var/log/zypp/history", "/var/log/pacman.log"
 INSTALLER, UNINSTALLER = "/var/log/nvidia-installer.log", "/var/log/nvidia-uninstall.log"
 
-_PARSERS: dict[str, Parser] = {
-    APT: apt.parse_history, DPKG: apt.parse_dpkg_log, DNF_RPM: rpm.parse_dnf_rpm_log, DNF5: rpm.parse_dnf5_log,
-    ZYPP: others.parse_zypp_history, PACMAN: others.parse_pacman_log, INSTALLER: others.parse_installer_log,
-    UNINSTALLER: others.parse_installer_log,
+_PARSERS = {
+    APT: "apt.parse_history", DPKG: "apt.parse_dpkg_log", DNF_RPM: "rpm.parse_dnf_rpm_log",
+    DNF5: "rpm.parse_dnf5_log", ZYPP: "others.parse_zypp_history", PACMAN: "others.parse_pacman_log",
+    INSTALLER: "others.parse_installer_log", UNINSTALLER: "others.parse_installer_log",
 }  # fmt: skip
+"""The parsers of logs, imported where there is such a log."""
+
+
+def _by(parser: str) -> Parser:
+    """A parser by the names of its module and its own."""
+
+    def parse(text: str) -> tuple[Transaction, ...]:
+        module, _, name = parser.partition(".")
+        found: Parser = getattr(import_module(f"nvdiag.facts.package_logs.{module}"), name)
+        return found(text)
+
+    return parse
+
+
 _HISTORY_INFO = regex(r"(?:dnf5?|yum)\b.*\bhistory\b")
 _OSTREE = regex(r"rpm-ostree\b")
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Logs:
     """What was read. `looked` are the files and commands that were there; `silent` is why others could not be read."""
 
-    found: list[Transaction] = field(default_factory=list)
-    looked: list[str] = field(default_factory=list)
-    silent: list[Unknown] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.found: list[Transaction] = []
+        self.looked: list[str] = []
+        self.silent: list[Unknown] = []
 
     def text(self, host: Host, path: str) -> str | None:
         """A log's text; None where it is not there, or (noted) could not be read."""
@@ -71,16 +87,27 @@ def read(host: Host, zone: str | None, enough: Callable[[Transaction], bool]) ->
     folders = _Folders(host)
     for log, parse in _PARSERS.items():
         explained = any(enough(one) for one in logs.found)
-        _family(host, logs, folders.files(log)[: _FEW if explained else MOST_FILES], parse, enough)
+        _family(host, logs, folders.files(log)[: _FEW if explained else MOST_FILES], _by(parse), enough)
     if APT not in logs.looked:
-        _family(host, logs, folders.files(TERM), apt.parse_term, enough)
-    now = moment_in(host.source.captured_at)
-    if now is not None and DNF_RPM not in logs.looked:
-        _family(host, logs, folders.files(YUM), lambda text: rpm.parse_yum_log(text, now), enough)
-    _recorded(host, logs, now)
+        _family(host, logs, folders.files(TERM), _by("apt.parse_term"), enough)
+    if DNF_RPM not in logs.looked:
+        _family(host, logs, folders.files(YUM), _of_yum(host), enough)
+    _recorded(host, logs)
     dated = [replace(one, when=one.when.within(zone)) for one in logs.found]
     logs.found = _with_askers(host, logs, _once(dated))
     return logs
+
+
+def _of_yum(host: Host) -> Parser:
+    """Old yum's log has no years: its times are the last ones before the machine was looked at."""
+
+    def parse(text: str) -> tuple[Transaction, ...]:
+        from nvdiag.facts.package_logs import rpm
+
+        now = moment_in(host.source.captured_at)
+        return rpm.parse_yum_log(text, now) if now is not None else ()
+
+    return parse
 
 
 class _Folders:
@@ -93,34 +120,44 @@ class _Folders:
 
     def files(self, log: str) -> list[str]:
         """The log and its rotated files, newest first."""
-        folder, _, base = log.rpartition("/")
+        folder = log.rpartition("/")[0]
         if folder not in self._names:
             try:
                 self._names[folder] = self._host.folder(folder)
             except Unknown:
                 self._names[folder] = ()
-        begins = f"{folder}/{base.partition('.')[0]}"
-        names = [f"{folder}/{name}" for name in self._names[folder]]
-        names = [path for path in {*names, *self._recorded} if path.startswith(begins)]
-        if not names:
-            return [log]
-        pattern = re.compile(rf"{re.escape(folder)}/{_rotated(base)}")
-        return sorted((path for path in names if pattern.fullmatch(path)), key=_age)[:MOST_FILES] or [log]
+        paths = {*(f"{folder}/{name}" for name in self._names[folder]), *self._recorded}
+        ages = {path: age for path in paths if (age := _age(path, log)) is not None}
+        return sorted(ages, key=ages.__getitem__)[:MOST_FILES] or [log]
 
 
-def _rotated(base: str) -> str:
-    """history.log, history.log.2.gz, history.1.log.gz, dnf.log-20251101, history-20251101.xz."""
-    stem, _, ending = base.partition(".")
-    inner = rf"{re.escape(stem)}\.\d{{1,4}}\.{re.escape(ending)}|" if ending else ""
-    return rf"(?:{inner}{re.escape(base)}(?:[.-]\d{{1,8}})?)(?:\.(?:gz|xz|bz2|zst))?"
+def _age(path: str, log: str) -> tuple[int, int] | None:
+    """What a log and its rotated files are sorted by: itself, then numbers upwards, then dates backwards. Else None.
 
-
-def _age(path: str) -> tuple[int, int]:
-    """The log itself, then numbers upwards, then dates backwards."""
-    found = re.search(r"[.-](\d{1,8})(?:\.[a-z]{2,5}\d?){0,2}$", path)
-    if not found:
+    history.log, history.log.2.gz, history.1.log.gz, dnf.log-20251101, history-20251101.xz.
+    """
+    folder, _, base = log.rpartition("/")
+    stem, dot, rest = base.partition(".")
+    begins, ends = f"{folder}/{stem}", dot + rest
+    if not path.startswith(begins):
+        return None
+    plain = path[len(begins) :]
+    packed = next((ending for ending in _PACKED if plain.endswith(ending)), "")
+    plain = plain.removesuffix(packed)
+    if plain == ends:
         return (0, 0)
-    return (1, int(found[1])) if len(found[1]) < 8 else (2, -int(found[1]))
+    if plain.startswith(ends) and plain[len(ends)] in ".-":
+        number, most = plain[len(ends) + 1 :], 8
+    elif plain.startswith(".") and plain.endswith(ends):
+        number, most = plain[1 : len(plain) - len(ends)], 4
+    else:
+        return None
+    if not (number.isascii() and number.isdigit() and len(number) <= most):
+        return None
+    return (1, int(number)) if len(number) < 8 else (2, -int(number))
+
+
+_PACKED = (".gz", ".xz", ".bz2", ".zst")
 
 
 def _family(host: Host, logs: Logs, files: Sequence[str], parse: Parser, enough: Callable[[Transaction], bool]) -> None:
@@ -137,14 +174,14 @@ def _family(host: Host, logs: Logs, files: Sequence[str], parse: Parser, enough:
             return
 
 
-def _recorded(host: Host, logs: Logs, now: Moment | None) -> None:
+def _recorded(host: Host, logs: Logs) -> None:
     """What a recording has of commands that nvdiag itself does not run: dnf history, rpm-ostree."""
     for command in host.recorded("commands"):
         parse: Parser | None = None
         if _HISTORY_INFO.match(command):
-            parse = rpm.parse_history_info
+            parse = _by("rpm.parse_history_info")
         elif _OSTREE.match(command):
-            parse = _ostree(now, command)
+            parse = _ostree(host, command)
         if parse is None:
             continue
         try:
@@ -155,12 +192,14 @@ def _recorded(host: Host, logs: Logs, now: Moment | None) -> None:
         logs.found += [replace(one, source=command) for one in found]
 
 
-def _ostree(now: Moment | None, command: str) -> Parser:
+def _ostree(host: Host, command: str) -> Parser:
     """A deployment is as old as its image; what has no date of its own is of the recording's."""
 
     def parse(text: str) -> tuple[Transaction, ...]:
+        from nvdiag.facts.package_logs import others
+
         deployments = others.parse_deployments(text) if "Version:" in text else ()
-        when = deployments[0][1] if deployments else now
+        when = deployments[0][1] if deployments else moment_in(host.source.captured_at)
         asked = command if re.match(r"rpm-ostree (?:upgrade|update|rebase|deploy|install|override)\b", command) else ""
         return others.parse_ostree_difference(text, when, asked) if when is not None else ()
 
@@ -199,14 +238,25 @@ def _is_same(one: Transaction, other: Transaction) -> bool:
 
 def _with_askers(host: Host, logs: Logs, found: list[Transaction]) -> list[Transaction]:
     """Where a log does not say who asked, another may: unattended-upgrades' own, dnf.log's command lines."""
-    unknown = [one for one in found if asked_for(one).kind is Asker.UNKNOWN]
+    unknown = [one for one in found if _asked_by_nobody(one)]
     if any(one.tool in ("dpkg", "apt") for one in unknown):
+        from nvdiag.facts.package_logs import apt
+
         runs = _parsed(host, logs, UNATTENDED, apt.parse_unattended)
         found = [_by_unattended(one, runs) for one in found]
     if any(one.tool == "dnf" for one in unknown):
+        from nvdiag.facts.package_logs import rpm
+
         commands = _parsed(host, logs, DNF, rpm.parse_dnf_log)
         found = [_by_dnf(one, commands) for one in found]
     return found
+
+
+def _asked_by_nobody(one: Transaction) -> bool:
+    """Whether the log does not say who asked."""
+    from nvdiag.facts.package_logs.asking import Asker, asked_for
+
+    return asked_for(one).kind is Asker.UNKNOWN
 
 
 def _parsed(host: Host, logs: Logs, log: str, parse: Callable[[str], tuple[_Line, ...]]) -> list[_Line]:
@@ -222,7 +272,7 @@ def _parsed(host: Host, logs: Logs, log: str, parse: Callable[[str], tuple[_Line
 
 def _by_unattended(one: Transaction, runs: Sequence[apt.UnattendedRun]) -> Transaction:
     names = {change.name for change in one.changes}
-    if asked_for(one).kind is Asker.UNKNOWN and any(
+    if _asked_by_nobody(one) and any(
         0 <= one.when.wall - run.when.wall <= 4 * SAME_SECONDS and names & run.packages for run in runs
     ):
         return replace(one, command="unattended-upgrade")
