@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
-from nvdiag.checks import _cuda_ways, _said
+from nvdiag.checks import _said
 from nvdiag.engine import check
 from nvdiag.facts.architectures import GpuCapabilities, GpuCapability, WantedArchitectures
 from nvdiag.facts.messages import Messages
@@ -69,6 +69,8 @@ def _another_toolkit(row: ComputeRow | None, toolkits: Toolkits | Unknown) -> Re
     which = f"CUDA {row.last} or older: newer ones have dropped {row.name}"
     if row.last is None:
         which = f"CUDA {row.first} or newer, the first that knows {row.name}"
+    from nvdiag.checks import _cuda_ways
+
     return Remedy(
         summary=f"build with a toolkit of {which}",
         commands=_cuda_ways.conda_nvcc(row.last or row.first),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nvdiag.checks import _remedies
 from nvdiag.engine import check
 from nvdiag.facts.module_files import RunningKernelModule
 from nvdiag.facts.modules import KernelModules
@@ -61,6 +60,8 @@ def _bound(gpu: PciGpu, distribution: Distribution | Unknown, *, wanted: bool, s
         )
     else:
         detail = f"While {gpu.driver} has the GPU, the nvidia module finds no device."
+        from nvdiag.checks import _remedies
+
         remedy = _remedies.keep_from_loading(gpu.driver or "", distribution)
     return Finding(
         id="gpu-bound-to-other-driver",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from nvdiag.checks import _wheel_ways
-from nvdiag.checks.python_fit import cudnn_of, new_enough
 from nvdiag.engine import check
 from nvdiag.facts.cuda_libraries import CudaLibraries
 from nvdiag.facts.frameworks import Frameworks
@@ -31,6 +29,8 @@ def one_cudnn_wheel_is_there(packages: PythonPackages, torch: TorchBuild | Unkno
     if not wheels or (len(wheels) == 1 and own in ("", *wheels)):
         return
     several = len(wheels) > 1
+    from nvdiag.checks import _wheel_ways
+
     yield Finding(
         id="cudnn-mismatch",
         severity=Severity.WARNING if several else Severity.ERROR,
@@ -73,6 +73,8 @@ def pytorchs_cudnn_is_no_older_than_its_own(packages: PythonPackages, torch: Tor
     if parts is None:
         raise NotApplicable("the cuDNN that this PyTorch is made with is not known")
     made = parts.cudnn
+    from nvdiag.checks import _wheel_ways
+
     for name, versions in wheels.items():
         for version in versions:
             there = Numbered.or_none(version)
@@ -112,9 +114,13 @@ def tensorflows_cudnn_is_no_older_than_its_own(packages: PythonPackages, framewo
     if flow is None or flow.cuda is None:
         raise NotApplicable("no TensorFlow with CUDA is installed here")
     name = f"nvidia-cudnn-cu{flow.cuda.major}"
+    from nvdiag.checks.python_fit import cudnn_of
+
     wanted, there = cudnn_of("tensorflow", flow.version), packages.of(name)
     if wanted is None or not there:
         raise NotApplicable("no cuDNN wheel of TensorFlow's CUDA major is there, or which one it wants is not known")
+    from nvdiag.checks.python_fit import new_enough
+
     if new_enough(there[0], wanted):
         return
     version = f"{wanted[0]}.{wanted[1]}"

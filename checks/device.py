@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _container_ways
 from nvdiag.checks.node_access import refused_nodes
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
@@ -60,6 +59,8 @@ def device_nodes_exist(
             if none
             else "This container was started without its GPUs, or has lost them."
         )
+        from nvdiag.checks import _container_ways
+
         again = () if none else (_container_ways.restart(surroundings),)
         yield _missing(Severity.ERROR, title, detail, evidence, *again, *_container_ways.start(surroundings))
     elif nodes.made_on_use:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _mismatch_ways, _reboot_remedies, _reload, _remedies, _since
+from nvdiag.checks import _evidence, _reboot_remedies
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.history import DriverHistory
@@ -71,6 +71,8 @@ def module_and_libraries_are_one_release(
     refused = isinstance(nvml, NvmlAnswer) and nvml.init == MISMATCH
     if installed is None and not refused:
         raise Unknown("no driver library here tells its release")
+    from nvdiag.checks import _since
+
     evidence: tuple[Evidence, ...] = (
         *_evidence.of_loaded(loaded, version),
         *(_evidence.of_library(copy) for copy in libraries.taken if copy.release is not None),
@@ -83,6 +85,8 @@ def module_and_libraries_are_one_release(
     if installed is None:
         yield _refused_without_release(loaded, evidence, following)
     elif installed != loaded.release:
+        from nvdiag.checks import _mismatch_ways
+
         evidence = (*evidence, *_mismatch_ways.evidence(way))
         now = _mismatch_ways.now(loaded, installed, disk, way, distribution)
         later = _mismatch_ways.later(way, distribution)
@@ -141,6 +145,8 @@ def _memory_mismatch(
 
 
 def _how_it_came(loaded: LoadedDriver, installed: DriverRelease, history: DriverHistory | Unknown) -> str:
+    from nvdiag.checks import _since
+
     since = _since.told(history)
     if _since.before_this_boot(history):
         how = "This boot came after the change, and loaded another release all the same, as from an old initramfs."
@@ -162,6 +168,8 @@ def _stray_mismatch(
     own: LibraryCopy,
 ) -> Finding:
     """Module and libraries of one release are here, and a copy of another release stands before them."""
+    from nvdiag.checks import _mismatch_ways
+
     return Finding(
         id="driver-library-mismatch",
         severity=Severity.ERROR,
@@ -189,6 +197,8 @@ def _disk_mismatch(
     older = (
         " The module is the newer side, so look first which of the two is wanted." if installed < loaded.release else ""
     )
+    from nvdiag.checks import _since
+
     return Finding(
         id="driver-disk-mismatch",
         severity=Severity.ERROR,
@@ -225,6 +235,8 @@ def _refused_without_release(
     loaded: LoadedDriver, evidence: tuple[Evidence, ...], following: NextBootModule | Unknown
 ) -> Finding:
     known = f"it is {_next_release(following)}" if _next_release(following) else "it is not known"
+    from nvdiag.checks import _remedies
+
     return Finding(
         id="driver-library-mismatch",
         severity=Severity.ERROR,
@@ -245,6 +257,8 @@ def submodules_are_of_the_modules_release(
     loaded: LoadedDriver, modules: KernelModules, way: WithoutReboot
 ) -> Iterator[Finding]:
     """nvidia-uvm, nvidia-modeset, nvidia-drm and nvidia-peermem are of nvidia's own release."""
+    from nvdiag.checks import _reload, _remedies
+
     for module in modules.others.values():
         if module.release is not None and module.release != loaded.release:
             yield Finding(

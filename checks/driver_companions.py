@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _install_remedies, _remedies
+from nvdiag.checks import _evidence
 from nvdiag.engine import check
 from nvdiag.facts.driver_companions import PTX_COMPILER, PtxCompiler
 from nvdiag.facts.frameworks import Frameworks
@@ -64,8 +64,12 @@ def _who_wants_cuda(toolkits: Toolkits | Unknown, frameworks: Frameworks | Unkno
 def _anew(compiler: PtxCompiler, distribution: Distribution | Unknown, packages: DriverPackages | Unknown) -> Remedy:
     """Install the package that has it; where libcuda's own package brings it, that one again."""
     release = compiler.libcuda.release
+    from nvdiag.checks import _install_remedies
+
     base = _install_remedies.libraries_package(distribution, packages, release, nvml=False)
     command = " ".join(base.commands)
+    from nvdiag.checks import _remedies
+
     match _remedies.family(distribution):
         case Family.DEBIAN:
             command = "sudo apt install libnvidia-ptxjitcompiler1"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks.fabric_messages import SEE_FABRIC, START_FABRIC, install_fabric_manager
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.fabric import FABRIC_MANAGER, IMEX_NODES, NOT_READY, Imex, NvSwitches, UnseenFabric
@@ -27,6 +26,8 @@ def the_fabric_manager_runs(
         raise switches.unit
     if switches.unit.running:
         return
+    from nvdiag.checks.fabric_messages import SEE_FABRIC, START_FABRIC
+
     yield Finding(
         id="fabric-manager-not-running",
         severity=Severity.ERROR,
@@ -58,6 +59,8 @@ def cuda_waits_for_no_fabric_from_elsewhere(
             "why CUDA answers 802 while a fabric manager runs: `nvidia-smi -q` has the state of each GPU's fabric, and"
             " /var/log/fabricmanager.log the reason"
         )
+    from nvdiag.checks.fabric_messages import SEE_FABRIC, START_FABRIC
+
     remedies = (SEE_FABRIC, START_FABRIC) if fabric.unit is not None else (_ON_THE_HOST,)
     if fabric.unit is None:
         title = "CUDA waits for a fabric that the host's fabric manager has not set up"
@@ -101,6 +104,8 @@ def the_installed_fabric_manager_is_of_the_drivers_release(
     if switches.release == loaded.release:
         return
     runs = isinstance(switches.unit, UnitState) and switches.unit.running
+    from nvdiag.checks.fabric_messages import install_fabric_manager
+
     yield Finding(
         id="fabric-manager-mismatch",
         severity=Severity.WARNING if runs else Severity.ERROR,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from nvdiag.checks._branch_ways import UNUSABLE, legacy_branch, newer_branch, other_flavour
 from nvdiag.engine import check
 from nvdiag.facts.module_files import RunningKernelModule
 from nvdiag.facts.modules import Flavour, LoadedDriver
@@ -52,6 +51,8 @@ def the_installed_module_drives_every_gpu(
         raise NotApplicable(
             "branch and flavour suit every GPU that the driver does not show, so they are not the reason"
         )
+    from nvdiag.checks._branch_ways import UNUSABLE
+
     for identifier, found in groups.items():
         yield Finding(
             id=identifier,
@@ -141,6 +142,8 @@ def _detail(found: Sequence[_Unfit], rows: Sequence[Generation | None]) -> str:
 
 
 def _remedy(one: _Unfit) -> Remedy:
+    from nvdiag.checks._branch_ways import legacy_branch, newer_branch, other_flavour
+
     if one.identifier == LEGACY:
         return legacy_branch(str(one.row.last) if one.row else "")
     if one.identifier in (OPEN, PROPRIETARY):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvdiag.checks import _said
-from nvdiag.checks.gpu_messages import POWER_CYCLE, READ_THE_LOG, SWITCH_ON
 from nvdiag.engine import check
 from nvdiag.facts.messages import Messages
 from nvdiag.facts.pci import PciGpus
@@ -24,6 +23,8 @@ def every_gpu_answers_on_the_bus(quiet: QuietGpus) -> Iterator[Finding]:
     silent = [one for one in quiet.gpus if one.silent]
     if not silent:
         raise _nothing()
+    from nvdiag.checks.gpu_messages import POWER_CYCLE, READ_THE_LOG
+
     for one in silent:
         yield Finding(
             id="gpu-fallen-off-bus",
@@ -52,6 +53,8 @@ def the_driver_counts_a_gpu(messages: Messages, gpus: PciGpus | Unknown) -> Iter
         raise NotApplicable("a GPU is on the PCI bus: the kernel module found none that it drives")
     if any(messages.proving(identifier) for identifier in _REFUSED):
         raise NotApplicable("the text tells why the kernel module does not take the GPU")
+    from nvdiag.checks.gpu_messages import POWER_CYCLE
+
     yield _said.finding(
         said,
         "no-nvidia-gpu",
@@ -115,6 +118,8 @@ def no_switch_is_off(switches: PowerSwitches, gpus: PciGpus) -> Iterator[Finding
     if not switches.off:
         raise NotApplicable("no switch that nvdiag knows is off")
     kinds = list(dict.fromkeys(kind for kind, _ in switches.off))
+    from nvdiag.checks.gpu_messages import SWITCH_ON
+
     ways = [SWITCH_ON[kind] for kind in kinds]
     unsure = kinds == ["thunderbolt"]
     yield Finding(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _install_remedies, _reboot_remedies, _remedies, _since
 from nvdiag.checks.bound_gpus import of_gpu
 from nvdiag.engine import check
 from nvdiag.facts.boot import InstalledKernels
@@ -75,6 +74,8 @@ def a_module_is_installed(
         )
     else:
         others = f"; it is there for {listed([str(kernel) for kernel in having])}" if having else ""
+        from nvdiag.checks import _remedies, _since
+
         yield Finding(
             id="driver-not-built",
             severity=Severity.ERROR,
@@ -115,7 +116,11 @@ def the_next_boot_has_a_module(
         raise NotApplicable("no nvidia module is loaded now")
     if following.file is not None:
         return
+    from nvdiag.checks import _reboot_remedies
+
     wait = _reboot_remedies.After(verdict, following, packages, distribution).wait()
+    from nvdiag.checks import _remedies, _since
+
     yield Finding(
         id="driver-not-built",
         subject=following.kernel.text,
@@ -162,6 +167,8 @@ def _for_the_build(
     """What a build lacks besides the kernel's headers."""
     if isinstance(reasons, Unknown) or isinstance(following, Unknown) or following.kernel != kernel:
         return ()
+    from nvdiag.checks import _reboot_remedies
+
     return tuple(_reboot_remedies.compiler(distribution, one) for one in reasons.reasons if one.why is Why.COMPILER)
 
 
@@ -211,6 +218,8 @@ def _other_kernels(kernels: InstalledKernels | Unknown) -> tuple[Evidence, ...]:
 def _not_installed(
     gpus: GpusOnBus, distribution: Distribution | Unknown, evidence: tuple[Evidence, ...], confidence: Confidence
 ) -> Finding:
+    from nvdiag.checks import _install_remedies
+
     return Finding(
         id="driver-not-installed",
         severity=Severity.ERROR,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from nvdiag.checks import _evidence, _install_remedies, _library_ways
+from nvdiag.checks import _evidence
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.cuda_compat import DRIVER_MISMATCH, FORWARD_COMPATIBILITY_REFUSED, CudaCompat
@@ -138,6 +138,8 @@ def _stub(
     identifier: str, copy: LibraryCopy, choice: LibraryChoice, layer: Layer, effect: str, path: LibraryPath
 ) -> Finding:
     real = [other for other in choice.copies if other.kind is Kind.DRIVER]
+    from nvdiag.checks import _library_ways
+
     return Finding(
         id=identifier,
         severity=Severity.ERROR,
@@ -197,6 +199,8 @@ def _foreign_libcuda(
     why = "it is of another release than the loaded module"
     if known is not None:
         why = f"this cuda-compat is not for a module of branch {loaded.release.branch}"
+    from nvdiag.checks import _library_ways
+
     return Finding(
         id="libcuda-mismatch",
         severity=Severity.ERROR,
@@ -293,4 +297,6 @@ def _install(
             needs_root=True,
             prediction="it brings libcuda below /usr/lib/aarch64-linux-gnu",
         )
+    from nvdiag.checks import _install_remedies
+
     return _install_remedies.libraries_package(distribution, packages, driver.release, nvml=nvml)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from nvdiag.checks.cuda_libraries import find_or_install
 from nvdiag.engine import check
 from nvdiag.facts.cuda_libraries import CudaLibraries, CudaLibrary
 from nvdiag.facts.cuda_sonames import stem
@@ -90,6 +89,8 @@ def _missing(
     more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
     environment = frameworks.environment if isinstance(frameworks, Frameworks) and not libraries.named else None
     falls_back = program.startswith((*_ALSO_FOR_THE_CPU, "onnxruntime "))
+    from nvdiag.checks.cuda_libraries import find_or_install
+
     return Finding(
         id=identifier,
         subject="" if program == libraries.program else program.partition(" ")[0],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _driver_remedies, _reboot_remedies, _remedies
 from nvdiag.engine import check
 from nvdiag.facts.gsp_firmware import LoadedFirmware, NextBootFirmware
 from nvdiag.facts.modprobe import ModuleBlocks
@@ -33,6 +32,8 @@ def the_module_that_boots_next_is_trusted(
         raise Unknown(signature.says)
     reason = _standing(obstacles, Why.SIGNATURE)
     if reason is not None:
+        from nvdiag.checks import _driver_remedies, _remedies
+
         yield _finding(
             "secure-boot-rejected",
             reason,
@@ -56,6 +57,8 @@ def the_module_that_boots_next_has_its_firmware(
         raise NotApplicable("the loaded module misses the same firmware now")
     reason = _standing(obstacles, Why.FIRMWARE)
     if reason is not None:
+        from nvdiag.checks import _reboot_remedies
+
         yield _finding(
             "gsp-firmware-missing",
             reason,
@@ -77,6 +80,8 @@ def nothing_keeps_the_module_out_at_the_next_boot(
     """Neither modprobe's configuration nor the kernel's command line keeps the loaded module out of the next boot."""
     reason = _standing(obstacles, Why.KEPT_OUT)
     if reason is not None:
+        from nvdiag.checks import _reboot_remedies
+
         after = _reboot_remedies.After(verdict, following, packages, distribution)
         yield _finding(
             "driver-not-loaded",
@@ -97,6 +102,8 @@ def the_initramfs_and_modprobe_find_the_module(
     """The initramfs that boots next is whole, and modules.dep has the driver's module."""
     if not verdict.well or Why.OTHER_RELEASE in verdict.decisive:
         raise NotApplicable("the mismatch of the releases is what stands first")
+    from nvdiag.checks import _reboot_remedies
+
     for why in (Why.INITRAMFS, Why.NOT_LISTED, Why.OTHER_KERNEL):
         reason = verdict.about(why)
         if reason is None or not reason.decides:

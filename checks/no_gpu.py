@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _container_ways
 from nvdiag.checks.bound_gpus import of_gpu
-from nvdiag.checks.installation import WITHOUT_DRIVER
 from nvdiag.engine import check
 from nvdiag.facts.answers import NvmlAnswer
 from nvdiag.facts.container_view import GivenGpus
@@ -34,6 +32,8 @@ def a_gpu_is_there(
     if counted is None and isinstance(gpus, Unknown):
         raise gpus
     where = surroundings.described
+    from nvdiag.checks.installation import WITHOUT_DRIVER
+
     yield Finding(
         id="no-nvidia-gpu",
         severity=Severity.ERROR,
@@ -69,6 +69,8 @@ def _no_gpu_on(gpus: PciGpus | Unknown, surroundings: Surroundings) -> Iterator[
 
 def _find_a_gpu(surroundings: Surroundings) -> tuple[Remedy, ...]:
     if surroundings.container:
+        from nvdiag.checks import _container_ways
+
         return _container_ways.start(surroundings)
     if surroundings.wsl:
         return (

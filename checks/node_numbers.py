@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nvdiag.checks import _container_ways
-from nvdiag.checks.node_messages import LOAD_UVM, RELOAD_UVM
 from nvdiag.engine import check
 from nvdiag.facts.answers import CudaAnswer, NvmlAnswer
 from nvdiag.facts.char_devices import DEVICES, CharacterDevices
@@ -63,6 +61,8 @@ def nodes_have_the_modules_numbers(
 
 def _anew(path: str, surroundings: Surroundings) -> Remedy:
     if surroundings.container:
+        from nvdiag.checks import _container_ways
+
         return _container_ways.restart(surroundings)
     return Remedy(
         summary="remove the node and have it made anew",
@@ -98,6 +98,8 @@ def nvidia_uvm_is_loaded(
         raise NotApplicable("nvidia_uvm is not loaded, and nothing here asks for CUDA: no toolkit and no framework")
     if "nvidia_uvm" in modules.unseen:
         raise Unknown(f"whether nvidia_uvm is loaded: {modules.unseen['nvidia_uvm']}")
+    from nvdiag.checks.node_messages import LOAD_UVM
+
     yield Finding(
         id="uvm-not-loaded",
         severity=Severity.INFO if on_use else Severity.ERROR,
@@ -135,6 +137,8 @@ def cuda_works_since_the_last_suspend(cuda: CudaAnswer, nvml: NvmlAnswer, slept:
     """CUDA does not fail with 999 on a machine that slept since the driver was loaded."""
     if cuda.init != _UNKNOWN or nvml.init != 0:
         return
+    from nvdiag.checks.node_messages import RELOAD_UVM
+
     yield Finding(
         id="uvm-broken-after-suspend",
         severity=Severity.ERROR,

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from nvdiag.checks import _evidence
 from nvdiag.checks.bound_gpus import of_gpu, on_purpose
-from nvdiag.checks.installation import WITHOUT_DRIVER
 from nvdiag.engine import check
 from nvdiag.facts.module_files import RunningKernelModule
 from nvdiag.facts.modules import KernelModules
@@ -41,6 +40,8 @@ def the_module_is_loaded(
     if disk.file is None:
         raise NotApplicable("there is no module on disk to load")
     other = disk.file.built_for not in (None, disk.kernel.text)
+    from nvdiag.checks.installation import WITHOUT_DRIVER
+
     yield Finding(
         id="driver-not-loaded",
         severity=Severity.ERROR,
@@ -74,6 +75,8 @@ def the_module_is_loaded(
 
 def _held_by_nobody(gpus: GpusOnBus, why: Unknown) -> Finding:
     """Whether the module is loaded is hidden, and the bus shows that no kernel driver holds any GPU."""
+    from nvdiag.checks.installation import WITHOUT_DRIVER
+
     return Finding(
         id="driver-not-loaded",
         severity=Severity.ERROR,
@@ -90,6 +93,8 @@ def _held_by_nobody(gpus: GpusOnBus, why: Unknown) -> Finding:
 def _not_loaded_somewhere(gpus: GpusOnBus, surroundings: Surroundings, why: Unknown) -> Finding:
     """The module is not loaded, and the reason lies where this system cannot look: on the host, or unread."""
     inside = bool(surroundings.container)
+    from nvdiag.checks.installation import WITHOUT_DRIVER
+
     return Finding(
         id="driver-not-loaded",
         severity=Severity.ERROR,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nvdiag.checks import _driver_remedies, _remedies
 from nvdiag.engine import check
 from nvdiag.facts.packages import DriverPackages, Package
 from nvdiag.facts.system import Distribution
@@ -62,6 +61,8 @@ def the_packages_are_whole_and_of_one_release(
         detail = f"The two ways overwrite each other's files. {INSTALLER_LOG} tells of an installation not taken back."
     else:
         raise NotApplicable("the packages agree with each other, which alone says nothing of the driver")
+    from nvdiag.checks import _driver_remedies, _remedies
+
     yield Finding(
         id="driver-package-conflict",
         severity=Severity.ERROR,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nvdiag.checks import _cuda_ways
 from nvdiag.engine import check
 from nvdiag.facts.answers import DriverCuda
 from nvdiag.facts.driver_limits import DriverLimits
@@ -80,6 +79,8 @@ def the_driver_supports_pytorchs_cuda(
     needed, there = torch.cuda, supported.version.short
     if runs(needed, there):
         return
+    from nvdiag.checks import _cuda_ways
+
     yield Finding(
         id="driver-too-old-for-cuda",
         severity=Severity.ERROR,

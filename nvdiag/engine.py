@@ -101,18 +101,33 @@ def fact_named(name: str) -> type[Any]:
     return fact
 
 
-def waits(kind: type[Any], known: dict[type[Any], bool] | None = None) -> bool:
-    """Whether a fact, or one that it is made of, waits for a child process: those are collected last.
+def made_of(kinds: Iterable[type[Any]]) -> dict[type[Any], bool]:
+    """Facts with all that they are made of, and whether each waits for a child process.
 
-    `known` has what was found out of other facts, and gets it of this one and all that stand behind it.
+    What waits, itself or by a part of it, is collected last.
     """
-    known = {} if known is None else known
-    if kind not in known:
-        known[kind] = False  # of a fact that depends on itself
+    known: dict[type[Any], bool] = {}
+
+    def waits(kind: type[Any]) -> bool:
+        if kind not in known:
+            known[kind] = False  # of a fact that depends on itself
+            parts = _parts(kind)
+            known[kind] = any([getattr(kind, "waits_for_child", False), *map(waits, parts)])
+        return known[kind]
+
+    for kind in kinds:
+        waits(kind)
+    return known
+
+
+def _parts(kind: type[Any]) -> tuple[type[Any], ...]:
+    if kind not in _PARTS:
         collect = getattr(kind, "collect", None)
-        made_of = wanted(collect).values() if collect is not None else ()
-        known[kind] = any([getattr(kind, "waits_for_child", False), *(waits(kinds[0], known) for kinds in made_of)])
-    return known[kind]
+        _PARTS[kind] = () if collect is None else tuple(kinds[0] for kinds in wanted(collect).values())
+    return _PARTS[kind]
+
+
+_PARTS: dict[type[Any], tuple[type[Any], ...]] = {}
 
 
 class Facts(dict[type[Any], Any]):
@@ -147,23 +162,15 @@ class Facts(dict[type[Any], Any]):
 
     def gather(self, kinds: Iterable[type[Any]], *, waiting: bool) -> None:
         """Collect these facts: what is read from files first, after that what waits for a child, if `waiting`."""
-        known: dict[type[Any], bool] = {}
-        for kind in kinds:
-            waits(kind, known)
+        known = made_of(kinds)
         for kind in sorted(known, key=known.__getitem__):
             if waiting or not known[kind]:
                 self[kind]
 
-    def why_not(self, one: Check) -> NotApplicable | None:
-        """Why the question of a check does not arise, as far as what is collected tells."""
-        return next(filter(None, (self.ruled_out(fact_named(name)) for name in one.needs)), None)
-
-    def ruled_out(self, kind: type[Any]) -> NotApplicable | None:
-        """Why a fact is not applicable, as far as what is collected tells of it or of one that it cannot do without."""
-        if kind in self:
-            return self[kind] if isinstance(self[kind], NotApplicable) else None
-        required = (kinds[0] for kinds in wanted(kind.collect).values() if Unknown not in kinds)
-        return next(filter(None, map(self.ruled_out, required)), None)
+    def missing(self, needs: Sequence[str]) -> Unknown | None:
+        """Why a check with these needs is not called: its question does not arise, or something is not known."""
+        missing = [value for name in needs if isinstance(value := self[fact_named(name)], Unknown)]
+        return next((why for why in missing if isinstance(why, NotApplicable)), missing[0] if missing else None)
 
 
 def diagnose(
@@ -176,11 +183,18 @@ def diagnose(
     """Run checks on facts that have a Host; `also` are facts that the report shows whoever takes them."""
     needed = [*map(fact_named, dict.fromkeys(name for one in checks for name in one.needs)), *also]
     facts.gather(needed, waiting=False)
-    called = [one.function for one in checks if facts.why_not(one) is None]
-    facts.gather([*(kinds[0] for function in called for kinds in wanted(function).values()), *needed], waiting=True)
+    together = dict.fromkeys(one.needs for one in checks)
+    ready = {needs for needs in together if all(map(facts.__contains__, map(fact_named, needs)))}
+    for one in checks:
+        if one.needs in ready and facts.missing(one.needs) is None:
+            one.function  # noqa: B018 - its module is imported while the children are at work
+    facts.gather(needed, waiting=True)
+    reasons = {needs: facts.missing(needs) for needs in together}
+    called = [one.function for one in checks if reasons[one.needs] is None]
+    facts.gather((kinds[0] for function in called for kinds in wanted(function).values()), waiting=True)
     outcomes, findings = [], []
     for one in checks:
-        outcome, found = _run(one, facts)
+        outcome, found = _run(one, facts, reasons[one.needs])
         outcomes.append(outcome)
         findings += found
     for plugin in broken:
@@ -196,12 +210,13 @@ def diagnose(
     )
 
 
-def _run(one: Check, facts: Facts) -> tuple[CheckOutcome, list[Finding]]:
+def _run(one: Check, facts: Facts, missing: Unknown | None) -> tuple[CheckOutcome, list[Finding]]:
+    if missing is not None:
+        status = Status.SKIPPED if isinstance(missing, NotApplicable) else Status.UNKNOWN
+        return CheckOutcome(name=one.name, area=one.area, status=status, reason=str(missing), seconds=0.0), []
     started = time.monotonic()
     status, reason, found = Status.PASSED, "", []
     try:
-        if why_not := facts.why_not(one):
-            raise why_not
         for finding in facts.call(one.function):
             found.append(finding)
         status = Status.FOUND if found else Status.PASSED

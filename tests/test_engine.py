@@ -9,7 +9,7 @@ from typing import Any, Union
 
 import pytest
 
-from nvdiag.engine import BrokenPlugin, Check, Facts, check, checks_of, diagnose, rank, waits, wanted
+from nvdiag.engine import BrokenPlugin, Check, Facts, check, checks_of, diagnose, made_of, rank, wanted
 from nvdiag.host import Host
 from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.model.diagnosis import Diagnosis, Status
@@ -221,7 +221,7 @@ def test_check_itself_may_say_unknown_or_not_applicable() -> None:
 
 @pytest.mark.parametrize("kind", [Circle, Left, Right])
 def test_fact_that_depends_on_itself_is_unknown(kind: type[Any]) -> None:
-    assert not waits(kind)
+    assert not made_of([kind])[kind]
     diagnosis = run(also=(kind,))
     assert isinstance(diagnosis.facts[kind], Unknown)
     assert "depends on itself" in str(diagnosis.facts[kind])
@@ -278,7 +278,7 @@ def test_check_may_be_no_generator() -> None:
 
 
 def test_what_waits_for_a_child_is_collected_last() -> None:
-    assert [waits(kind) for kind in (Plain, OnPlain, Slow, OnSlow)] == [False, False, True, True]
+    assert [made_of([kind])[kind] for kind in (Plain, OnPlain, Slow, OnSlow)] == [False, False, True, True]
 
     def takes(on_slow: OnSlow, slow: Slow, on: OnPlain) -> Iterator[Finding]:
         yield from ()

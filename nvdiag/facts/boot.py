@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from nvdiag.facts import boot_extlinux, reading
-from nvdiag.facts.boot_composefs import next_by_composefs
-from nvdiag.facts.boot_entries import MODULE_FOLDERS, BootEntry, paths_of
-from nvdiag.facts.boot_grub import Booting, next_by_grub
-from nvdiag.facts.boot_ostree import next_by_ostree
-from nvdiag.facts.boot_systemd import is_used, next_by_systemd_boot
+from nvdiag.facts import reading
+from nvdiag.facts.module_places import MODULE_FOLDERS
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import Distribution
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 from nvdiag.model.versions import KernelRelease
+
+if TYPE_CHECKING:  # a machine has one boot loader, and only its reader is imported
+    from nvdiag.facts.boot_entries import BootEntry
+    from nvdiag.facts.boot_grub import Booting
 
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "9p", "virtiofs", "ceph"})
 _MEMORY = frozenset({"tmpfs", "ramfs", "rootfs", "squashfs", "erofs", "iso9660"})
@@ -105,22 +106,20 @@ class NextBootKernel:
         if not surroundings.has_own_kernel_modules:
             raise NotApplicable("the kernel that boots next is not this system's own")
         if isinstance(distribution, Distribution) and distribution.image_based:
-            return cls._of(host, next_by_composefs(host) if distribution.without_ostree else next_by_ostree(host))
+            return cls._of(host, _next_of_image(host, distribution))
         if isinstance(installed, Unknown):
             raise installed
         if isinstance(filesystem, RootFilesystem) and filesystem.fleeting:
             raise Unknown(filesystem.fleeting)
+        from nvdiag.facts.boot_grub import Booting
+
         if len(installed.releases) == 1:
             return cls._of(host, Booting(installed.releases[0], f"the only kernel in {installed.source}"))
         if (reading.text(host, "/sys/kernel/kexec_loaded") or "").strip() == "1":
             raise Unknown(
                 "a kernel waits for kexec, which a reboot may start, and the running kernel does not tell which"
             )
-        if is_used(host):
-            return cls._of(host, next_by_systemd_boot(host, installed.releases))
-        if boot_extlinux.is_used(host):
-            return cls._of(host, boot_extlinux.next_by_extlinux(host, installed.releases))
-        return cls._of(host, next_by_grub(host, installed.releases))
+        return cls._of(host, _next_by_loader(host, installed.releases))
 
     @classmethod
     def _of(cls, host: Host, booting: Booting) -> NextBootKernel:
@@ -131,8 +130,30 @@ class NextBootKernel:
         return cls(booting.release, booting.how, options, initramfs, missing, booting.root)
 
 
+def _next_of_image(host: Host, distribution: Distribution) -> Booting:
+    if distribution.without_ostree:
+        from nvdiag.facts.boot_composefs import next_by_composefs
+
+        return next_by_composefs(host)
+    from nvdiag.facts.boot_ostree import next_by_ostree
+
+    return next_by_ostree(host)
+
+
+def _next_by_loader(host: Host, kernels: tuple[KernelRelease, ...]) -> Booting:
+    from nvdiag.facts import boot_extlinux, boot_grub, boot_systemd
+
+    if boot_systemd.is_used(host):
+        return boot_systemd.next_by_systemd_boot(host, kernels)
+    if boot_extlinux.is_used(host):
+        return boot_extlinux.next_by_extlinux(host, kernels)
+    return boot_grub.next_by_grub(host, kernels)
+
+
 def _initramfs(host: Host, kernel: KernelRelease, entry: BootEntry | None) -> str | None:
     """The initramfs of an entry, but for the processor's microcode; else by its usual names."""
+    from nvdiag.facts.boot_entries import paths_of
+
     if entry is not None and entry.linux.endswith(".efi") and not entry.initrd:
         places = [entry.linux]
     else:
@@ -159,6 +180,8 @@ def _missing_initramfs(host: Host, kernel: KernelRelease, entry: BootEntry | Non
     that was not there when the menu was made. A kernel that runs without one needs none, and one of another make than
     those that have one may not.
     """
+    from nvdiag.facts.boot_entries import paths_of
+
     for named in _named_in(entry):
         for image, path in zip(paths_of(entry.linux if entry else ""), paths_of(named), strict=False):
             if reading.is_there(host, image) and reading.certainly_absent(host, path):

@@ -11,13 +11,12 @@ import re
 from collections.abc import Sequence
 
 from nvdiag.facts import reading
+from nvdiag.facts.module_places import MODULE_FOLDERS
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.regex import regex
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease
-
-MODULE_FOLDERS = ("/lib/modules", "/usr/lib/modules")
 
 BOOT_FOLDERS = ("/boot", "/efi", "/boot/efi")
 """Where /boot or the EFI system partition is mounted: paths in entries are relative to one of them."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from nvdiag.facts import reading
-from nvdiag.facts.cdi_document import CdiDocument, parse_specification
 from nvdiag.facts.container_engines import ContainerEngines
 from nvdiag.facts.container_toolkit import ContainerToolkit, on_the_host
 from nvdiag.facts.surroundings import Surroundings
@@ -20,6 +20,9 @@ from nvdiag.host import Absent, Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 from nvdiag.model.versions import DriverRelease
+
+if TYPE_CHECKING:
+    from nvdiag.facts.cdi_document import CdiDocument
 
 FOLDERS = ("/etc/cdi", "/var/run/cdi")
 REFRESH = "nvidia-cdi-refresh.service"
@@ -116,6 +119,8 @@ def _in_folder(host: Host, folder: str, unread: list[str]) -> Iterator[CdiSpecif
     except Unknown as why:
         unread.append(str(why))
         return
+    from nvdiag.facts.cdi_document import parse_specification
+
     for path in [f"{folder}/{name}" for name in names if name.endswith((".json", ".yaml"))][:_MOST_FILES]:
         try:
             text = host.read(path)

@@ -16,7 +16,6 @@ from nvdiag.facts.library_copies import CudaCopy, copy_of
 from nvdiag.facts.python_environments import PythonEnvironment, PythonEnvironments
 from nvdiag.facts.search_path import CACHED, SearchPath, Taken
 from nvdiag.facts.toolkits import Toolkits
-from nvdiag.facts.wheel_pins import pins_of
 from nvdiag.host import Host
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
@@ -77,7 +76,7 @@ class CudaLibraries:
         named = reading.variable(host, ASKED)
         followed = _followed(host, search, named, frameworks)
         program, taken = next(iter(followed.items()), ("", {}))
-        pins = {name: pins_of(host, frameworks, name) for name in followed if isinstance(frameworks, Frameworks)}
+        pins = _pins(host, frameworks, tuple(followed)) if isinstance(frameworks, Frameworks) else {}
 
         def library(one: Taken, program: str) -> CudaLibrary:
             return _library(host, one, copies.get(one.soname, ()), pins.get(program, {}))
@@ -102,6 +101,12 @@ class CudaLibraries:
             beside=beside,
             blind=search.blind,
         )
+
+
+def _pins(host: Host, frameworks: Frameworks, programs: Sequence[str]) -> dict[str, Mapping[str, str]]:
+    from nvdiag.facts.wheel_pins import pins_of
+
+    return {name: pins_of(host, frameworks, name) for name in programs}
 
 
 def _release(host: Host, libcuda: Taken | None) -> DriverRelease | None:

@@ -13,7 +13,6 @@ from nvdiag.facts.architectures import GpuCapabilities
 from nvdiag.facts.frameworks import Framework, Frameworks, kernel_libraries
 from nvdiag.facts.toolkits import parse_nvcc
 from nvdiag.host import Host
-from nvdiag.knowledge.compute_capabilities import code_runs_on
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
 from nvdiag.model.versions import CudaVersion
@@ -31,10 +30,14 @@ class DeviceCode:
 
     def runs_on(self, capabilities: tuple[str, ...]) -> bool:
         """Whether some of it runs on a GPU that has one of these compute capabilities."""
+        from nvdiag.knowledge.compute_capabilities import code_runs_on
+
         return any(code_runs_on(self.architectures, capability) for capability in capabilities)
 
     def has_binary_for(self, capabilities: tuple[str, ...]) -> bool:
         """Whether some of it runs there without being compiled first."""
+        from nvdiag.knowledge.compute_capabilities import code_runs_on
+
         binary = tuple(name for name in self.architectures if name.startswith("sm_"))
         return any(code_runs_on(binary, capability) for capability in capabilities)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from nvdiag.facts import reading
 from nvdiag.host import Host, NotRecorded
@@ -27,7 +26,8 @@ class VisibleDevices:
             return cls(None)
 
 
-class OwnUser(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OwnUser:
     """The user that this process runs as, by the owner of its folder in /proc. Unknown where that is not to be had."""
 
     uid: int
@@ -42,7 +42,8 @@ _ALIKE = 0.88
 """How alike two names are (difflib's ratio) of which one is taken for the other misspelt: two letters of twenty."""
 
 
-class MisspeltVariables(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class MisspeltVariables:
     """Variables whose names are almost those of ones that choose GPUs, by what they mean; those are not set.
 
     NotApplicable where there is none.
@@ -80,7 +81,8 @@ _RANKS = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK")
 """What torchrun and Open MPI number the processes of a node by (torch.distributed.run; Open MPI's mpirun(1))."""
 
 
-class LocalRank(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LocalRank:
     """The number that a launcher gave this process among its node's. NotApplicable where none did."""
 
     name: str

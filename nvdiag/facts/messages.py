@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import accumulate, islice
+from typing import TYPE_CHECKING
 
 from nvdiag.facts.present_log import PresentLog, TellingLog
-from nvdiag.facts.searched import SearchedText
-from nvdiag.facts.wrapped import whole_lines
 from nvdiag.host import Host
 from nvdiag.host.base import IN_WORDS
-from nvdiag.knowledge.kernel_messages import kernel_messages
-from nvdiag.knowledge.messages import LONGEST_LINE, Message, messages
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.finding import Evidence
 from nvdiag.model.unknown import NotApplicable, Unknown
+
+if TYPE_CHECKING:  # most machines that are looked at have no text, and need none of this
+    from nvdiag.facts.searched import SearchedText
+    from nvdiag.knowledge.messages import Message
 
 _MOST_OF_ONE = 24
 """How often one message is kept from one text; the first ones are."""
@@ -75,6 +75,8 @@ class Messages:
 
     @classmethod
     def collect(cls, host: Host, text: AnyText, log: PresentLog | Unknown) -> Messages:
+        from bisect import bisect_right
+
         texts = host.handed_texts()
         found: list[Said] = []
         ends = list(accumulate(text.count("\n") + 1 for _, text in texts))
@@ -103,6 +105,8 @@ class Messages:
 
 
 def _of_log(log: PresentLog) -> Iterator[Said]:
+    from nvdiag.knowledge.kernel_messages import kernel_messages
+
     for said in messages_in(log.text, log.source, kernel_messages()):
         if not log.refutes(said.message.proves, said.line, said.text):
             yield said
@@ -113,6 +117,9 @@ def messages_in(text: str, source: str, among: Sequence[Message] = ()) -> Iterat
 
     Takes time in proportion to the text's length.
     """
+    from nvdiag.facts.searched import SearchedText
+    from nvdiag.knowledge.messages import messages
+
     searched = SearchedText(text)
     for message in among or messages():
         found = (_said(message, searched, index, source) for index in searched.lines_with(message.literals))
@@ -125,6 +132,9 @@ _APART = "\n" * 16
 
 def _of_broken_lines(lines: Sequence[str], known: Set[tuple[str, int]]) -> Iterator[Said]:
     """The messages that are there only once broken lines are whole."""
+    from nvdiag.facts.wrapped import whole_lines
+    from nvdiag.knowledge.messages import messages
+
     whole = [*whole_lines(lines)]
     among = tuple(message for message in messages() if message.proves)
     for said in messages_in(_APART.join(text for _, text in whole), "", among) if whole else ():
@@ -134,6 +144,8 @@ def _of_broken_lines(lines: Sequence[str], known: Set[tuple[str, int]]) -> Itera
 
 
 def _said(message: Message, searched: SearchedText, index: int, source: str) -> Said | None:
+    from nvdiag.knowledge.messages import LONGEST_LINE
+
     first = searched.bare(index)
     window = [first.text[:LONGEST_LINE]]
     for following in range(index + 1, min(index + message.lines, len(searched.lines))):

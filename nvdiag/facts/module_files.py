@@ -6,10 +6,9 @@ import re
 
 from nvdiag.facts import reading
 from nvdiag.facts.boot import InstalledKernels, NextBootKernel
-from nvdiag.facts.boot_entries import MODULE_FOLDERS
 from nvdiag.facts.chosen_module import ModuleFile, dkms_builds, module_for
 from nvdiag.facts.libraries import NVML, release_in
-from nvdiag.facts.module_places import candidates
+from nvdiag.facts.module_places import MODULE_FOLDERS, candidates
 from nvdiag.facts.recorded_modinfo import MODINFO, as_modinfo_told, by_modinfo_nvidia, parse_modinfo
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.facts.system import RunningKernel

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from nvdiag.facts import reading
-from nvdiag.facts.boot_entries import MODULE_FOLDERS
 from nvdiag.host import Absent, Host
 from nvdiag.model.regex import regex
 from nvdiag.model.unknown import Unknown
 from nvdiag.model.versions import KernelRelease
+
+MODULE_FOLDERS = ("/lib/modules", "/usr/lib/modules")
 
 MAIN_MODULE = regex(r"(nvidia(?:-current|-tesla|-legacy|-\d+)?(?:-\d+(?:xx)?)?(?:-open)?)\.ko(?:\.(?:xz|zst|gz))?")
 """File names of nvidia.ko; Debian renames it (nvidia-current.ko, nvidia-tesla-470.ko, nvidia-legacy-390xx.ko)."""

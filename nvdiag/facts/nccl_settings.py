@@ -7,7 +7,6 @@ ones after =, ones to be left out after ^; an entry of the latter may end in a p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from nvdiag.facts import reading
 from nvdiag.host import Absent, Host
@@ -17,7 +16,8 @@ from nvdiag.model.unknown import NotApplicable, Unknown
 INTERFACES, ADAPTERS = "/sys/class/net", "/sys/class/infiniband"
 
 
-class Chosen(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Chosen:
     """A variable of NCCL's, the names that there are, and those of them that it leaves."""
 
     name: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from nvdiag.facts.cgroups import Place, place_of
 from nvdiag.facts.pci import normal_address
@@ -25,7 +25,8 @@ class ComputeMode(Enum):
     EXCLUSIVE_PROCESS = 3
 
 
-class GpuProcess(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
     """A process on a GPU. Memory is in bytes, None where the driver does not say.
 
     `name` is its comm, cut to 15 letters; None where /proc does not show the process. `cgroup` is that file's text.
@@ -46,7 +47,8 @@ class GpuProcess(NamedTuple):
         return place_of(self.cgroup)
 
 
-class MigInstance(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class MigInstance:
     """A part of a GPU under MIG, which CUDA sees as a device of its own; memory in bytes."""
 
     uuid: str | None
@@ -54,7 +56,8 @@ class MigInstance(NamedTuple):
     memory_used: int | None
 
 
-class Licence(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Licence:
     """What a GPU may be licensed for, and whether it is."""
 
     product: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from nvdiag.facts import reading
 from nvdiag.facts.frameworks import Frameworks
@@ -16,7 +15,8 @@ from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 
-class Reader(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reader:
     """Who reads a variable: the package, and what it does where the value is wrong."""
 
     package: str

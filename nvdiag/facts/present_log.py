@@ -14,7 +14,6 @@ from nvdiag.facts.pci import PciGpus, normal_address
 from nvdiag.facts.smoke import Smoke
 from nvdiag.facts.surroundings import Surroundings
 from nvdiag.host import Host
-from nvdiag.knowledge.kernel_messages import may_tell
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 
@@ -44,6 +43,8 @@ class TellingLog:
             raise why_none(host) from None
         if surroundings.container:
             raise NotApplicable("in a container the kernel log is the host's, and tells of other containers as well")
+        from nvdiag.knowledge.kernel_messages import may_tell
+
         if not may_tell(re.sub(_HARMLESS, "", text, flags=re.M).lower()):
             raise NotApplicable("the kernel log of this boot has no message that nvdiag knows")
         return cls(source, text)

@@ -6,7 +6,6 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from fnmatch import fnmatchcase
 
 from nvdiag.facts import reading
 from nvdiag.facts.answers import DriverCuda, NvmlAnswer
@@ -299,6 +298,8 @@ def _within(value: float, one: Requirement) -> bool:
 
 
 def _matches(value: str, pattern: str) -> bool:
+    from fnmatch import fnmatchcase
+
     return fnmatchcase(value.lower(), pattern.lower())
 
 

@@ -9,13 +9,16 @@ import re
 import shlex
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from nvdiag.facts.smi import SmiHeader, parse_smi_header
 from nvdiag.host import Host
 from nvdiag.host.base import LATER
 from nvdiag.model.dataclass import dataclass
 from nvdiag.model.regex import regex
 from nvdiag.model.unknown import NotApplicable, ParseError, Unknown
+
+if TYPE_CHECKING:
+    from nvdiag.facts.smi import SmiHeader
 
 _GPU = regex(
     r"^\|[ ]{1,5}(?P<index>\d{1,3})[ ]{1,4}(?P<name>\S.{0,40}?)[ ]{1,40}(?:On|Off|N/A|WDDM|TCC|MCDM)?[ ]{0,4}\|"
@@ -121,6 +124,8 @@ def _recorded(host: Host) -> SmiReport | None:
 
 def parse_smi(text: str) -> SmiReport:
     """Any output of nvidia-smi; what it does not have is None or empty."""
+    from nvdiag.facts.smi import parse_smi_header
+
     header: SmiHeader | None
     try:
         header = parse_smi_header(text)

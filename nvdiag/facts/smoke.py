@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from nvdiag.facts import reading
 from nvdiag.facts.answers import CudaAnswer
@@ -30,7 +30,8 @@ _MOST = 256
 """More devices than a machine has; a recording may count any number."""
 
 
-class SmokeAsked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SmokeAsked:
     """That somebody asks for it. NotApplicable where nobody does."""
 
     by: str

@@ -5,8 +5,6 @@ NVML lists the processes with a context; one that is left over in the kernel, or
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from nvdiag.facts.holders import PROBE, Holder, holders_of
 from nvdiag.facts.nvml_devices import NvmlDevice
 from nvdiag.facts.surroundings import Surroundings
@@ -24,7 +22,8 @@ _SHARED_WITH_THE_SYSTEM = regex(r"\bG[HB]\d{2,3}\b")
 """Grace's GPUs: their memory is a NUMA node of the system, which the kernel fills as it does any other."""
 
 
-class Unlisted(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Unlisted:
     """A GPU with the bytes that are in use beyond those of its processes."""
 
     gpu: NvmlDevice

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from nvdiag.facts import reading
 from nvdiag.facts.answers import NvmlAnswer
@@ -16,7 +15,8 @@ from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import NotApplicable, Unknown
 
 
-class NvmlGpus(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NvmlGpus:
     """The GPUs that NVML gave a handle of, and how many it counts.
 
     NotApplicable where it does not answer at all: others tell why.
@@ -71,8 +71,8 @@ def _in_parts(devices: Sequence[NvmlDevice]) -> tuple[NvmlDevice, ...]:
             found.append(device)
             continue
         found += [
-            replace(device, uuid=uuid, memory_total=total, memory_used=used, instances=None)
-            for uuid, total, used in device.instances
+            replace(device, uuid=one.uuid, memory_total=one.memory_total, memory_used=one.memory_used, instances=None)
+            for one in device.instances
         ]
     return tuple(found)
 

@@ -56,6 +56,17 @@ else:
             return owner.__dataclass_fields__
 
     def _init(self, *values, **named):
+        if values and not named and len(values) == len(self._by_place):
+            for name, value in zip(self._by_place, values, strict=True):
+                _put(self, name, value)
+        elif named and not values and named.keys() == self._defaults.keys():
+            for name, value in named.items():
+                _put(self, name, value)
+        else:
+            _init_in_part(self, values, named)
+        self.__post_init__()
+
+    def _init_in_part(self, values, named):
         by_place = dict(zip(self._by_place, values, strict=False))
         given = {**self._defaults, **by_place, **named}
         if len(given) > len(self._defaults) or len(by_place) < len(values) or (values and by_place.keys() & named):
@@ -64,7 +75,6 @@ else:
             if value is _MISSING:
                 raise TypeError(f"{self.__class__.__qualname__} is not given its {name}")
             _put(self, name, value.default_factory() if value.__class__ is _Field else value)
-        self.__post_init__()
 
     def _post_init(self):
         """A class may say more."""

@@ -6,30 +6,31 @@ All of them keep the text as it was read and compare by number: 570.124.06 equal
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field  # noqa: TID251 - they compare in ways of their own
 from functools import total_ordering
 from typing import TypeVar
 
+from nvdiag.model.dataclass import dataclass
 from nvdiag.model.unknown import ParseError
 
 _Self = TypeVar("_Self", bound="Numbered")
 
 
 @total_ordering
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Numbered:
     """A text of numbers between dots, compared number by number; subclasses of one another never mix."""
 
     text: str
-    numbers: tuple[int, ...] = field(repr=False)
+    numbers: tuple[int, ...]
 
     @classmethod
     def of(cls: type[_Self], text: str) -> _Self:
         """Read `text`; ParseError where it is not dotted numbers of the usual length (at most nine digits each)."""
         clean = text.strip()
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9}){0,4}", clean):
+        parts = clean.split(".")
+        if len(parts) > 5 or not clean.isascii() or not all(part.isdigit() and len(part) < 10 for part in parts):
             raise ParseError(f"not a version of dotted numbers: {clean[:40]!r}")
-        return cls(clean, tuple(int(part) for part in clean.split(".")))
+        return cls(clean, tuple(map(int, parts)))
 
     @classmethod
     def or_none(cls: type[_Self], text: str | None) -> _Self | None:
@@ -41,6 +42,8 @@ class Numbered:
 
     def _key(self) -> tuple[int, ...]:
         numbers = self.numbers
+        if numbers[-1]:
+            return numbers
         while len(numbers) > 1 and numbers[-1] == 0:
             numbers = numbers[:-1]
         return numbers
@@ -58,6 +61,9 @@ class Numbered:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.text!r})"
 
 
 class DriverRelease(Numbered):
@@ -102,7 +108,7 @@ class CudaVersion(Numbered):
 
 
 @total_ordering
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class KernelRelease:
     """A Linux kernel's release as `uname -r` prints it. Ordered as file managers order it: digits by number."""
 

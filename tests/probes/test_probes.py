@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from nvdiag.facts.answers import parse_cuda, parse_nvml
+from nvdiag.facts.nvml_devices import Licence
 from nvdiag.facts.smoke_trials import Outcome, parse_trial
 from nvdiag.probes import cuda, dlopen, driver_files, nodes, nvml, smoke
 from tests.rigs import rig
@@ -56,7 +57,7 @@ def test_a_virtual_gpu_is_asked_for_its_licence(fake_driver: None, said: Said) -
     document = nvml.run([], lambda stage, known: said.append((stage, dict(known))))
     virtual = parse_nvml(document).devices[0]
     assert virtual.virtualization == 2
-    assert virtual.licences == (("NVIDIA Virtual Compute Server", False),)
+    assert virtual.licences == (Licence("NVIDIA Virtual Compute Server", False),)
 
 
 class HostBinding:
