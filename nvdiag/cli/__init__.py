@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from nvdiag.cli import early, streams
 from nvdiag.cli.exits import Judged
@@ -13,9 +14,23 @@ if TYPE_CHECKING:
     from click import ClickException
 
 
-def main() -> None:
-    """The `nvdiag` command."""
+def main() -> NoReturn:
+    """The `nvdiag` command. The process ends here, without Python taking its modules apart one by one."""
     gc.disable()  # one short run: what it leaves behind goes with the process
+    code = run()
+    if isinstance(code, str):
+        sys.exit(code)
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # it is where the process was started with that stream closed
+                stream.flush()
+    except (OSError, ValueError):  # Python has an exit code of its own for that
+        sys.exit(code)
+    os._exit(code or 0)
+
+
+def run() -> str | int | None:
+    """Run the command of `sys.argv`; what it exits with."""
     arguments = sys.argv[1:]
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("--help", "-h", "--version")):
         arguments = ["check", *arguments]
@@ -35,8 +50,7 @@ def main() -> None:
         # where the reader of a help text went away click wraps stdout and exits with 1, which here is a problem found
         code = leaving.code if sys.stdout is stdout else 141
         judged = isinstance(leaving, Judged)
-    gc.freeze()  # else Python looks through all of it once more before it leaves
-    sys.exit(_UNKNOWN_TO_NAGIOS if code in (2, 4) and not judged and _for_nagios(arguments) else code)
+    return _UNKNOWN_TO_NAGIOS if code in (2, 4) and not judged and _for_nagios(arguments) else code
 
 
 _UNKNOWN_TO_NAGIOS = 3

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nvdiag.engine import Facts
+    from nvdiag.probes.starter import Starter
 
 _NOT_YET = ("--from", "--env-of", "--help", "-h", "--version")
 """Options with which no probe of this process, as it is, is wanted."""
@@ -22,28 +23,40 @@ _started: list[Facts] = []
 def begin(arguments: Sequence[str]) -> None:
     """Start the probes where these arguments of `nvdiag` ask for a check of this machine."""
     if arguments[0] == "check" and not any(word.startswith(_NOT_YET) for word in arguments):
-        _started.append(_live_facts(None))
+        from nvdiag.probes.starter import Starter
+
+        try:
+            starter = Starter()
+        except OSError:  # as many processes as there may be: what still can be forked is forked where it is wanted
+            starter = None
+        _started.append(_live_facts(None, starter))
 
 
 def live_facts(deadline: float | None) -> Facts:
-    """The facts of this machine with its children under way: the ones that `begin` started, or new ones."""
-    if not _started:
-        return _live_facts(deadline)
+    """The facts of this machine with its children under way: the ones that `begin` started, or new ones.
+
+    Here begins what options have a say in: which Python environment is looked at.
+    """
+    from nvdiag.facts.toolkits import ToolkitSearch
     from nvdiag.host import Host
 
-    facts = _started.pop()
+    facts = _started.pop() if _started else _live_facts(deadline)
     if deadline is not None:
         facts[Host].limit(deadline)
+    facts[ToolkitSearch]
     return facts
 
 
-def _live_facts(deadline: float | None) -> Facts:
+def _live_facts(deadline: float | None, starter: Starter | None = None) -> Facts:
     from nvdiag.engine import Facts
     from nvdiag.facts.probing import Probes
+    from nvdiag.facts.search_path import LDCONFIG
     from nvdiag.host import Host
     from nvdiag.host.live import LiveHost
 
-    facts = Facts({Host: LiveHost(deadline)})
+    machine = LiveHost(deadline, starter)
+    machine.start_command(*LDCONFIG)
+    facts = Facts({Host: machine})
     facts[Probes]
     from nvdiag.facts.holders import HolderSearch
     from nvdiag.facts.packages import PackageSearch

@@ -13,6 +13,8 @@ from nvdiag.model.unknown import Unknown
 DEFAULT_FOLDERS = ("/lib/{triplet}", "/usr/lib/{triplet}", "/lib64", "/usr/lib64", "/lib", "/usr/lib")
 """Debian's multiarch folders first, then those of other distributions."""
 
+LDCONFIG = ("ldconfig", "-p")
+
 CACHED = "ldconfig's cache"
 
 _MACHINES = {"x86-64": "x86_64", "AArch64": "aarch64"}
@@ -41,7 +43,7 @@ class SearchPath:
         cache: tuple[tuple[str, str, str], ...] = ()
         blind = None
         try:
-            cache = parse_ldconfig(host.run("ldconfig", "-p").stdout)
+            cache = parse_ldconfig(host.run(*LDCONFIG).stdout)
         except Unknown as why:
             blind = why
             cache = _part_of_cache(host)

@@ -52,6 +52,27 @@ class BrokenToolkitPath:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolkitSearch:
+    """Where toolkits may be, by the ways that lead there, with their compilers under way to tell their versions.
+
+    A compiler is asked in its child while other files are read, and only where no file of its toolkit tells.
+    """
+
+    ways: Mapping[str, tuple[str, ...]]
+    broken: tuple[BrokenToolkitPath, ...]
+
+    @classmethod
+    def collect(cls, host: Host, environments: PythonEnvironments | Unknown) -> ToolkitSearch:
+        packages = environments.chosen.folders if isinstance(environments, PythonEnvironments) else ()
+        ways, broken = _ways(host, packages)
+        for root in ways:
+            nvcc = _nvcc(host, root)
+            if nvcc and not any(reading.text(host, f"{root}/{name}") for name, _ in _VERSION_FILES):
+                host.start_command(nvcc, "--version")
+        return cls({root: tuple(dict.fromkeys(found_by)) for root, found_by in ways.items()}, tuple(broken))
+
+
+@dataclass(frozen=True, slots=True)
 class Toolkits:
     """All toolkits found, the one that this environment picks first, and what points to none."""
 
@@ -61,15 +82,13 @@ class Toolkits:
     """The versions in the folders' names that variables hold, whether or not the folder can be looked at."""
 
     @classmethod
-    def collect(cls, host: Host, environments: PythonEnvironments | Unknown) -> Toolkits:
+    def collect(cls, host: Host, search: ToolkitSearch) -> Toolkits:
         named = _by_name(host)
         if not named:
             _looked_somewhere(host)
-        packages = environments.chosen.folders if isinstance(environments, PythonEnvironments) else ()
-        ways, broken = _ways(host, packages)
-        toolkits = [_toolkit(host, root, tuple(dict.fromkeys(found_by))) for root, found_by in ways.items()]
+        toolkits = [_toolkit(host, root, found_by) for root, found_by in search.ways.items()]
         known = [*named, *(one for one in toolkits if one is not None)]
-        return cls(tuple(sorted(known, key=lambda one: one.chosen_by is None)), tuple(broken), _named(host))
+        return cls(tuple(sorted(known, key=lambda one: one.chosen_by is None)), search.broken, _named(host))
 
 
 def _by_name(host: Host) -> list[Toolkit]:
@@ -189,7 +208,7 @@ def _nvcc(host: Host, root: str) -> str | None:
 
 def _version(host: Host, root: str, nvcc: str | None) -> tuple[CudaVersion | None, str]:
     """From version.json, version.txt, `nvcc --version`, cuda.h, in this order: the most exact that costs least."""
-    for name, parse in (("version.json", parse_version_json), ("version.txt", parse_version_txt)):
+    for name, parse in _VERSION_FILES:
         text = reading.text(host, f"{root}/{name}")
         if text is not None:
             try:
@@ -224,6 +243,9 @@ def parse_version_txt(text: str) -> CudaVersion:
     if not match:
         raise ParseError("not a toolkit's version.txt")
     return CudaVersion.of(match[1])
+
+
+_VERSION_FILES = (("version.json", parse_version_json), ("version.txt", parse_version_txt))
 
 
 def parse_nvcc(text: str) -> CudaVersion:

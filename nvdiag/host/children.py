@@ -7,17 +7,23 @@ moment, and left behind. Output goes to anonymous memory files: no pipe to drain
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
-import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nvdiag.model.dataclass import dataclass
+from nvdiag.probes.memory import memory_file
+from nvdiag.probes.starter import Starter, spawned
 
 GRACE = 0.15
 """Seconds that a killed child gets to go before it is left behind."""
+
+_SIGKILL = 9
+"""signal(7) has this number for all architectures; the module signal makes a hundred constants as it is imported."""
+
+FAILED = 70
+"""The exit code of a child of which nobody can tell how it ended."""
 
 MAX_OUTPUT = 8 * 1024 * 1024
 """Bytes of a child's output that are kept."""
@@ -41,23 +47,6 @@ class Overdue:
     survived_kill: bool
 
 
-def memory_file(name: str) -> int:
-    """A descriptor of an anonymous file in memory, closed on exec; never 0, 1 or 2, which a child gives new files."""
-    try:
-        descriptor = os.memfd_create(name)
-    except (AttributeError, OSError):  # a kernel before 3.17, or a sandbox without it
-        import tempfile
-
-        descriptor, path = tempfile.mkstemp(prefix="nvdiag-")
-        os.unlink(path)
-    if descriptor > 2:
-        return descriptor
-    try:  # this process was started with a standard stream closed
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
-    finally:
-        os.close(descriptor)
-
-
 def written(descriptor: int) -> bytes:
     """What was written to a memory file so far, at most its first MAX_OUTPUT bytes."""
     size = min(os.fstat(descriptor).st_size, MAX_OUTPUT)
@@ -70,18 +59,22 @@ def last_written(descriptor: int) -> bytes:
     return os.pread(descriptor, MAX_OUTPUT, max(0, size - MAX_OUTPUT))
 
 
-def wait(pid: int, until: float) -> Ended | Overdue:
-    """Wait for a child of ours until the monotonic time `until`; then kill its group and go on without it."""
+def wait(pid: int, until: float, code_of: Callable[[int], int] | None = None) -> Ended | Overdue:
+    """Wait for a child of ours until the monotonic time `until`; then kill its group and go on without it.
+
+    `code_of` says how one ended that another process of nvdiag's has forked.
+    """
+    reap = code_of or _reap
     if _gone_by(pid, until):
-        return Ended(_reap(pid))
+        return Ended(reap(pid))
     state = process_state(pid)
     for kill, target in ((os.killpg, pid), (os.kill, pid)):
         try:
-            kill(target, signal.SIGKILL)
+            kill(target, _SIGKILL)
         except OSError:
             continue
     if _gone_by(pid, time.monotonic() + GRACE):
-        _reap(pid)
+        reap(pid)
         return Overdue(state, survived_kill=False)
     return Overdue(process_state(pid) or state, survived_kill=True)
 
@@ -89,7 +82,7 @@ def wait(pid: int, until: float) -> Ended | Overdue:
 def process_state(pid: int) -> str:
     """The state letter of a process (R, S, D, T, Z, …), "" where it cannot be read."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return ""
@@ -128,31 +121,60 @@ def _reap(pid: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-class Running:
-    """A program that was started without a shell and without standard input. OSError if it cannot start.
+class Started:
+    """A child that was started by nvdiag itself, or by its starter as long as that has room and is there."""
 
-    posix_spawn costs a fraction of what importing and using subprocess does, and nothing of subprocess is missed here.
-    """
+    def __init__(self, starter: Starter | None, place: int | None) -> None:
+        self._starter, self._place = starter, place
+        self.pid = 0
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+    def begin(self) -> None:
+        """Start it from here, and set `pid`: the starter could not, or there is none."""
+        raise NotImplementedError
+
+    def ended(self, until: float) -> Ended | Overdue:
+        """Wait until the monotonic time `until`; then kill it, and go on without it."""
+        starter, place = self._starter, self._place
+        if starter is None or place is None:
+            return wait(self.pid, until)
+        pid = starter.pid(place, until)
+        if pid is None:
+            self._place = None
+            self.begin()
+            return wait(self.pid, until)
+
+        def code(_: int) -> int:
+            told = starter.code(place, time.monotonic() + GRACE)
+            return FAILED if told is None else told
+
+        return wait(pid, until, code)
+
+
+class Running(Started):
+    """A program that was started, see `spawned`. OSError if it cannot start."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], starter: Starter | None = None) -> None:
+        self._argv, self._env = argv, env
+        asked = starter.run(argv, env) if starter is not None else None
+        super().__init__(starter, asked[0] if asked is not None else None)
+        if asked is not None:
+            _, self._out, self._err = asked
+        else:
+            self.begin()
+
+    def begin(self) -> None:
         self._out, self._err = memory_file("out"), memory_file("err")
-        streams = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, self._out, 1),
-            (os.POSIX_SPAWN_DUP2, self._err, 2),
-        ]
         try:
-            self._pid = os.posix_spawn(
-                argv[0], list(argv), env, file_actions=streams, setsid=True, setsigdef=[signal.SIGPIPE]
-            )
+            self.pid = spawned(self._argv, self._env, self._out, self._err)
         except OSError:
             self._close()
             raise
 
     def finish(self, until: float) -> tuple[Ended | Overdue, bytes, bytes]:
         """Outcome, stdout and stderr, once; waits until the monotonic time `until`."""
+        outcome = self.ended(until)
         try:
-            return wait(self._pid, until), written(self._out), written(self._err)
+            return outcome, written(self._out), written(self._err)
         finally:
             self._close()
 

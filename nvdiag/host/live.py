@@ -14,11 +14,15 @@ from nvdiag.host import children, environment, logs, remote_files
 from nvdiag.host.base import DMESG, JOURNAL, SYSLOG, Host, Json, NotRecorded
 from nvdiag.host.probe import Probing
 from nvdiag.model.diagnosis import Source
+from nvdiag.probes.starter import Starter
 
 MAX_FILE = 2 * 1024 * 1024
 """Bytes. A longer file is refused as too large; in a file that is searched, a longer line is cut in two.
 
 Of a longer log the end is read."""
+
+_PIECE = 1 << 14
+"""Bytes that are read at a time beyond the size that a file tells."""
 
 CONTENTS_SECONDS = 5.0
 """How long a large file may be read, within the run's deadline."""
@@ -43,10 +47,11 @@ PROGRAM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/run/current-syste
 
 
 class LiveHost(Host):
-    """Asks this machine. `deadline` is in seconds from now; None lets `begin` decide."""
+    """Asks this machine. `deadline` is in seconds from now; None lets `begin` decide. `starter` starts the children."""
 
-    def __init__(self, deadline: float | None = None) -> None:
+    def __init__(self, deadline: float | None = None, starter: Starter | None = None) -> None:
         super().__init__()
+        self._starter = starter
         self._started = time.monotonic()
         self._given = deadline
         self._until = self._started + (FIRST_SECONDS if deadline is None else deadline)
@@ -82,7 +87,7 @@ class LiveHost(Host):
 
     def start(self, probe: str) -> None:
         if probe not in self._probes:
-            self._probes[probe] = Probing(probe)
+            self._probes[probe] = Probing(probe, self._starter)
 
     def prolong(self, seconds: float) -> None:
         if self._given is None:
@@ -92,7 +97,7 @@ class LiveHost(Host):
         key = shlex.join(argv)
         if key not in self._running:
             with contextlib.suppress(OSError):
-                self._running[key] = self._start(argv)
+                self._running[key] = self._start(argv, self._starter)
 
     def limit(self, deadline: float) -> None:
         """Set the deadline, in seconds from this host's start, whatever `begin` decided."""
@@ -100,8 +105,9 @@ class LiveHost(Host):
         self._until = self._started + deadline
 
     def look(self, section: str, key: str) -> Json:
-        key = _in_own_home(section, key)
-        path = _path_in(section, key)
+        if "~/" in key:
+            key = _in_own_home(section, key)
+        path = _path_in(section, key) if self._served else ""
         if path and f"{path}/".startswith(self._served):
             return self._remote.look(section, key, path, self._until)
         return self._answer(section, key)
@@ -123,10 +129,11 @@ class LiveHost(Host):
             return self._log(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 return {"error": "EINVAL"}
-            data = b""
-            while len(data) <= MAX_FILE and (chunk := os.read(descriptor, MAX_FILE + 1 - len(data))):
+            data, piece = b"", min(found.st_size, MAX_FILE) + _PIECE  # of a kernel's own files the size is 0
+            while len(data) <= MAX_FILE and (chunk := os.read(descriptor, min(piece, MAX_FILE + 1 - len(data)))):
                 data += chunk
         finally:
             os.close(descriptor)
@@ -207,7 +214,7 @@ class LiveHost(Host):
         return kernel_image.read_image(path)
 
     def _command(self, key: str) -> Json:
-        argv = shlex.split(key)
+        argv = _words(key)
         if argv[0] in ("grep", "zgrep") and argv[1:2] == ["-F"] and len(argv) == 4:
             return _grep(argv[2], argv[3])
         if argv == ["uname", "-m"]:
@@ -230,7 +237,7 @@ class LiveHost(Host):
             "stderr": err.decode("utf-8", "replace"),
         }
 
-    def _start(self, argv: Sequence[str]) -> children.Running | Json:
+    def _start(self, argv: Sequence[str], starter: Starter | None = None) -> children.Running | Json:
         """A helper program under way; else the answer that says why it is not run."""
         program = _program(argv[0])
         if program is None:
@@ -238,7 +245,7 @@ class LiveHost(Host):
         if os.geteuid() == 0 and _others_may_write(program):
             return {"error": "others may write to this program, so root does not run it"}
         env = {"PATH": ":".join(PROGRAM_FOLDERS), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
-        return children.Running([program, *argv[1:]], env)
+        return children.Running([program, *argv[1:]], env, starter)
 
     def _probe(self, name: str) -> dict[str, Json]:
         self.start(name)
@@ -273,7 +280,12 @@ def _path_in(section: str, key: str) -> str:
         return key.removesuffix(" dynamic").removesuffix(" needs")
     if section == "contents" and key.startswith("fatbin"):
         return key.partition(" ")[2]
-    return shlex.split(key)[-1] if section == "commands" and key.startswith("grep -F ") else ""
+    return _words(key)[-1] if section == "commands" and key.startswith("grep -F ") else ""
+
+
+def _words(command: str) -> list[str]:
+    """What shlex.split makes of a command of `shlex.join`, which quotes whatever is not plain."""
+    return shlex.split(command) if "'" in command else command.split()
 
 
 def _program(name: str) -> str | None:

@@ -17,9 +17,10 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-Json: TypeAlias = Any
+from nvdiag.probes.memory import Json
+
 Say: TypeAlias = Callable[[str, dict[str, Json]], None]
 """`say(stage, document)`: "I am about to call `stage`; this is what I know"."""
 
@@ -57,35 +58,13 @@ def start(name: str, memory: int) -> int:
         os._exit(code)
 
 
-def last_words(written: bytes) -> tuple[dict[str, Json], str, float]:
-    """The last whole line that a child wrote: document, stage, and when it spoke in seconds after its start.
-
-    `written` may begin within a line, where a child wrote more than is kept.
-    """
-    for line in reversed(written.split(b"\n")[:-1]):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        return entry["document"], entry["stage"], entry["seconds"]
-    return {}, "start", 0.0
-
-
-def signal_name(number: int) -> str:
-    """SIGSEGV for 11; "signal 99" for a number that has no name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def _live(name: str, memory: int, parent: int) -> int:
     """The child's whole life; its exit code. Nothing of the parent's is used after this: no flush, no atexit."""
     started = time.monotonic()
-    os.setsid()
-    _die_with(parent)
+    os.setpgid(0, 0)
+    die_with(parent)
     sys.dont_write_bytecode = True  # confined, it could make a temporary .pyc and neither rename nor remove it
-    _silence()
+    silence()
     kind, *arguments = shlex.split(name)
 
     said: tuple[str, dict[str, Json]] = "start", {}
@@ -113,7 +92,7 @@ def _live(name: str, memory: int, parent: int) -> int:
     return 0
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Be killed when the parent ends, however it ends: a probe that hangs must not outlive a Ctrl-C or a SIGTERM."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -121,7 +100,7 @@ def _die_with(parent: int) -> None:
         os._exit(0)
 
 
-def _silence() -> None:
+def silence() -> None:
     """No input, no output of vendor code on the person's terminal, no core file, default signals."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import ctypes
 import os
 
-from nvdiag.probes.child import Json, Say
+from nvdiag.probes.child import Say
 from nvdiag.probes.dlopen import library_path, load
+from nvdiag.probes.memory import Json
 
 SONAME = "libcuda.so.1"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 
-from nvdiag.probes.child import Json, Say
+from nvdiag.probes.child import Say
+from nvdiag.probes.memory import Json
 
 
 def run(arguments: list[str], say: Say) -> dict[str, Json]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from nvdiag.probes.child import Json, Say
+from nvdiag.probes.child import Say
+from nvdiag.probes.memory import Json
 
 ROOT = "/proc/driver/nvidia"
 MAX_BYTES = 64 * 1024

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from nvdiag.probes.child import Json, Say
+from nvdiag.probes.child import Say
+from nvdiag.probes.memory import Json
 
 _NAME = (
     r"(?:nvidia(?:\d{1,4}|ctl|-modeset|-uvm|-uvm-tools|-nvlink|-nvswitch(?:ctl|\d{1,3})|-vgpu(?:ctl|\d{1,3})|-fs\d{0,4}"

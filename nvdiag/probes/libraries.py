@@ -9,8 +9,9 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 
-from nvdiag.probes.child import Json, Say
+from nvdiag.probes.child import Say
 from nvdiag.probes.dlopen import load
+from nvdiag.probes.memory import Json
 
 _PROPERTY = ("cublas", "cufft", "curand", "cusolver", "cusparse")
 """Libraries with NAMEGetProperty(libraryPropertyType, int *): 0 major, 1 minor, 2 patch level (library_types.h)."""

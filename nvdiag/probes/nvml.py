@@ -10,8 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from nvdiag.probes.child import Json, Say
+from nvdiag.probes.child import Say
 from nvdiag.probes.dlopen import library_path, load
+from nvdiag.probes.memory import Json
 
 SONAME = "libnvidia-ml.so.1"
 
@@ -26,6 +27,9 @@ def run(arguments: list[str], say: Say) -> dict[str, Json]:
     document["library"] = library_path(SONAME)
     say("nvmlSystemGetNVMLVersion", document)
     document["nvml_version"] = _version_before_init(library)
+    say("nvmlInit", document)
+    if (refused := _refused(library)) is not None:
+        return {**document, **refused}
     say("import pynvml", document)
     import pynvml
 
@@ -41,6 +45,7 @@ def run(arguments: list[str], say: Say) -> dict[str, Json]:
     finally:
         say("nvmlShutdown", document)
         pynvml.nvmlShutdown()
+        library.nvmlShutdown()
     return document
 
 
@@ -52,6 +57,23 @@ def _version_before_init(library: ctypes.CDLL) -> str | None:
         return None
     text = ctypes.create_string_buffer(80)
     return text.value.decode("ascii", "replace") if ask(text, ctypes.c_uint(80)) == 0 else None
+
+
+def _refused(library: ctypes.CDLL) -> dict[str, Json] | None:
+    """NVML's error and its own words for it, where it does not initialise: pynvml then has nothing more to ask.
+
+    It is a large module, and importing it would be the dearest part of a run on a machine whose driver is broken. NVML
+    counts its initialisations, so this one lasts until it is shut down, too: the GPUs are started once.
+    """
+    try:
+        initialise, words = library.nvmlInitWithFlags, library.nvmlErrorString
+    except AttributeError:
+        return None
+    error = initialise(ctypes.c_uint(0))  # as pynvml's nvmlInit does
+    if error == 0:
+        return None
+    words.restype = ctypes.c_char_p
+    return {"init": error, "init_text": (words(error) or b"").decode("ascii", "replace")}
 
 
 class _Asking:

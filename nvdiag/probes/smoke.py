@@ -12,9 +12,10 @@ import os
 import time
 from typing import Any
 
-from nvdiag.probes.child import Json, Say
+from nvdiag.probes.child import Say
 from nvdiag.probes.cuda import NO_MPS, SONAME, error_name
 from nvdiag.probes.dlopen import library_path, load
+from nvdiag.probes.memory import Json
 
 WORDS = 1024
 """Words of four bytes in the page."""

@@ -420,10 +420,11 @@ def test_a_full_disk_leaves_the_old_report_and_no_temporary_file(
 def test_the_json_report_imports_nothing_dear(broken: str, tmp_path: Path) -> None:
     told = tmp_path / "modules.txt"
     program = (
-        "import atexit, sys, pathlib\n"
-        f"atexit.register(lambda: pathlib.Path({str(told)!r}).write_text(chr(10).join(sys.modules)))\n"
+        "import sys, pathlib\n"
         f"sys.argv = ['nvdiag', 'check', '--from', {broken!r}, '--format', 'json']\n"
-        "from nvdiag.cli import main\nmain()\n"
+        "from nvdiag.cli import run\ncode = run()\n"
+        f"pathlib.Path({str(told)!r}).write_text(chr(10).join(sys.modules))\n"
+        "sys.exit(code)\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], env=surroundings(), cwd=ROOT, capture_output=True, text=True, check=False
@@ -431,5 +432,14 @@ def test_the_json_report_imports_nothing_dear(broken: str, tmp_path: Path) -> No
     assert result.returncode == 1, result.stderr
     imported = told.read_text(encoding="utf-8").split()
     assert "nvdiag.report.as_json" in imported
-    dear = ("rich", "importlib.metadata", "pynvml", "elftools", "nvdiag.report.terminal", "nvdiag.host.live", "asyncio")
+    dear = (
+        "rich",
+        "importlib.metadata",
+        "pynvml",
+        "elftools",
+        "nvdiag.report.terminal",
+        "nvdiag.host.live",
+        "asyncio",
+        "ctypes",
+    )
     assert [name for name in imported if name.startswith(dear)] == []

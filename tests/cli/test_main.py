@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 
@@ -10,16 +9,14 @@ import pytest
 
 from nvdiag import cli
 from nvdiag.cli import early, running
+from nvdiag.probes import starter
 from tests.scenarios import shipped
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     """The exit code of `nvdiag ARGUMENTS…` in this process."""
     monkeypatch.setattr(sys, "argv", ["nvdiag", *arguments])
-    monkeypatch.setattr(gc, "disable", lambda: None)
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    return stopped.value.code
+    return cli.run()
 
 
 def test_options_alone_mean_check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +66,8 @@ def test_probes_start_early_for_a_check_of_this_machine_alone(
 ) -> None:
     started: list[object] = []
     monkeypatch.setattr(early, "_started", started)
-    monkeypatch.setattr(early, "_live_facts", lambda deadline: deadline)
+    monkeypatch.setattr(early, "_live_facts", lambda deadline, starter: deadline)
+    monkeypatch.setattr(starter, "Starter", lambda: None)
     early.begin(arguments)
     assert bool(started) is begins
 

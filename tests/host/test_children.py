@@ -15,6 +15,7 @@ import pytest
 
 from nvdiag.host import children
 from nvdiag.host.children import Ended, Overdue
+from nvdiag.probes.memory import memory_file
 from tests.rigs import cgroups, rig
 
 ENV = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
@@ -159,8 +160,8 @@ def test_state_of_processes() -> None:
 def test_memory_file_never_takes_a_standard_streams_place() -> None:
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1]); [os.close(number) for number in (0, 1, 2)]\n"
-        "from nvdiag.host import children\n"
-        "made = children.memory_file('x'); os._exit(0 if made > 2 and not os.get_inheritable(made) else 9)"
+        "from nvdiag.probes.memory import memory_file\n"
+        "made = memory_file('x'); os._exit(0 if made > 2 and not os.get_inheritable(made) else 9)"
     )
     root = str(rig.HERE.parents[1])
     done = subprocess.run([sys.executable, "-c", code, root], check=False, capture_output=True)
@@ -169,7 +170,7 @@ def test_memory_file_never_takes_a_standard_streams_place() -> None:
 
 def test_last_of_what_was_written_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(children, "MAX_OUTPUT", 4)
-    descriptor = children.memory_file("x")
+    descriptor = memory_file("x")
     with contextlib.closing(os.fdopen(descriptor, "wb")) as file:
         assert (children.written(descriptor), children.last_written(descriptor)) == (b"", b"")
         file.write(b"abcdefg")
@@ -182,7 +183,7 @@ def test_output_is_kept_where_the_kernel_has_no_memory_files(monkeypatch: pytest
         raise OSError("Function not implemented")
 
     monkeypatch.setattr(os, "memfd_create", refuse)
-    descriptor = children.memory_file("out")
+    descriptor = memory_file("out")
     try:
         os.write(descriptor, b"kept")
         assert children.written(descriptor) == b"kept"

@@ -22,6 +22,7 @@ from nvdiag.host.record import RecordingHost
 from nvdiag.host.snapshot import SnapshotHost
 from nvdiag.probes import nodes
 from nvdiag.probes.dlopen import library_path
+from nvdiag.probes.memory import memory_file
 from tests.host import elves
 
 pytestmark = pytest.mark.live
@@ -41,7 +42,7 @@ def error_of(ask: Callable[..., Any], *arguments: str) -> str:
 
 def as_nobody(ask: Callable[[], Any]) -> Any:
     """What a question gives an ordinary user; the answer is passed on as JSON."""
-    memory = children.memory_file("answer")
+    memory = memory_file("answer")
     pid = os.fork()
     if not pid:
         try:

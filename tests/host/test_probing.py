@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
 import json
 import os
 import signal
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,10 +21,14 @@ from typing import Any
 import pytest
 
 from nvdiag.host import children
-from nvdiag.host.probe import Probing
+from nvdiag.host.probe import Probing, signal_name
 from nvdiag.probes import child, confine
-from nvdiag.probes.child import Json, Say
+from nvdiag.probes import starter as starter_module
+from nvdiag.probes.child import Say
+from nvdiag.probes.memory import Json, last_words, memory_file
+from nvdiag.probes.starter import MOST, Starter
 
+ROOT = Path(__file__).resolve().parents[2]
 Probe = Callable[[list[str], Say], dict[str, Json]]
 
 
@@ -32,21 +39,37 @@ def _nothing_here_waits_for_ever() -> Iterator[None]:
     signal.alarm(0)
 
 
-@pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Json]]:
+@pytest.fixture(params=[False, True], ids=["forked here", "forked by the starter"])
+def answer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Json]]:
     """Ask a probe made of a function."""
 
     def ask(probe: Probe, name: str = "odd", seconds: float = 60.0) -> dict[str, Json]:
-        module = ModuleType("odd_probe")
-        module.run = probe  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "odd_probe", module)
-        monkeypatch.setitem(child.PROBES, "odd", "odd_probe")
-        probing = Probing(name)
-        document = probing.answer(time.monotonic() + seconds)
-        assert probing.answer(0.0) is document
+        make(probe, monkeypatch)
+        with started() if request.param else nullcontext() as starter:
+            probing = Probing(name, starter)
+            document = probing.answer(time.monotonic() + seconds)
+            assert probing.answer(0.0) is document
+            assert (probing.pid == 0) == bool(request.param)
         return document
 
     return ask
+
+
+def make(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a function be the probe `odd`, here and in whatever is forked from here."""
+    module = ModuleType("odd_probe")
+    module.run = probe  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "odd_probe", module)
+    monkeypatch.setitem(child.PROBES, "odd", "odd_probe")
+
+
+@contextmanager
+def started() -> Iterator[Starter]:
+    """A starter that is gone afterwards."""
+    starter = Starter()
+    yield starter
+    os.kill(starter.process, signal.SIGKILL)
+    os.waitpid(starter.process, 0)
 
 
 def half(say: Say) -> None:
@@ -56,28 +79,126 @@ def half(say: Say) -> None:
     say("two", {"init": 0, "count": 2})
 
 
-def test_a_probe_that_hangs_does_not_outlive_nvdiag(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang(arguments: list[str], say: Say) -> dict[str, Json]:
-        time.sleep(300)
-        return {}
+def hang(arguments: list[str], say: Say) -> dict[str, Json]:
+    say("its own doing", {"pid": os.getpid()})
+    time.sleep(300)
+    return {}
 
-    module = ModuleType("odd_probe")
-    module.run = hang  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "odd_probe", module)
-    monkeypatch.setitem(child.PROBES, "odd", "odd_probe")
+
+@pytest.mark.parametrize("by_starter", [False, True])
+def test_a_probe_that_hangs_does_not_outlive_nvdiag(monkeypatch: pytest.MonkeyPatch, by_starter: bool) -> None:
+    make(hang, monkeypatch)
     reading, writing = os.pipe()
     parent = os.fork()
     if not parent:
-        os.write(writing, str(Probing("odd").pid).encode())
+        starter = Starter() if by_starter else None
+        probing = Probing("odd", starter)
+        processes = [starter.process, starter.pid(0, time.monotonic() + 10)] if starter else [probing.pid]
+        os.write(writing, json.dumps(processes).encode())
         time.sleep(300)
-    probe = int(os.read(reading, 20))
+    processes = json.loads(os.read(reading, 40))
     time.sleep(0.5)
     os.kill(parent, signal.SIGTERM)
     os.waitpid(parent, 0)
     until = time.monotonic() + 10
-    while children.process_state(probe) not in ("", "Z", "X") and time.monotonic() < until:
-        time.sleep(0.01)
-    assert children.process_state(probe) in ("", "Z", "X")
+    for process in processes:
+        while children.process_state(process) not in ("", "Z", "X") and time.monotonic() < until:
+            time.sleep(0.01)
+        assert children.process_state(process) in ("", "Z", "X")
+
+
+def test_more_probes_than_a_starter_has_room_for_are_forked_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    make(lambda arguments, say: {"arguments": arguments}, monkeypatch)
+    with started() as starter:
+        probings = [Probing(f"odd {number}", starter) for number in range(MOST + 2)]
+        answers = [probing.answer(time.monotonic() + 60) for probing in reversed(probings)]
+    assert answers == [{"arguments": [str(number)]} for number in reversed(range(MOST + 2))]
+    assert [probing.pid != 0 for probing in probings] == [False] * MOST + [True] * 2
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["gone before", "gone after"])
+def test_a_starter_that_is_gone_costs_no_answer(monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
+    make(lambda arguments, say: {"a": 1}, monkeypatch)
+    with started() as starter:
+        os.kill(starter.process, signal.SIGSTOP)
+        probing = None if before else Probing("odd", starter)
+        os.kill(starter.process, signal.SIGKILL)
+        while children.process_state(starter.process) != "Z":
+            time.sleep(0.001)
+        probing = probing or Probing("odd", starter)
+        assert probing.answer(time.monotonic() + 60) == {"a": 1}
+
+
+def test_a_starter_that_can_fork_no_more_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str, memory: int) -> int:
+        raise BlockingIOError
+
+    make(lambda arguments, say: {"a": 1}, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(child, "start", refuse)
+        starter = Starter()
+    try:
+        assert Probing("odd", starter).answer(time.monotonic() + 60) == {"a": 1}
+    finally:
+        os.kill(starter.process, signal.SIGKILL)
+        os.waitpid(starter.process, 0)
+
+
+def test_a_starter_on_an_old_kernel_looks_at_its_children_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, flags: int = 0) -> int:
+        raise OSError(errno.ENOSYS, "pidfd_open")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    make(lambda arguments, say: sys.exit(7), monkeypatch)
+    with started() as starter:
+        document = Probing("odd", starter).answer(time.monotonic() + 60)
+    assert (document["error"], document["exit"]) == ("failed", 70)
+
+
+def test_a_starter_whose_children_have_ended_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    make(lambda arguments, say: {}, monkeypatch)
+    with started() as starter:
+        for number in range(4):
+            Probing(f"odd {number}", starter).answer(time.monotonic() + 60)
+        until = time.monotonic() + 10
+        while children.process_state(starter.process) != "S" and time.monotonic() < until:
+            time.sleep(0.01)
+        before = spent(starter.process)
+        time.sleep(0.3)
+        assert spent(starter.process) - before <= 2
+
+
+def spent(pid: int) -> int:
+    """The processor time of a process, in ticks of a hundredth of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.parametrize(
+    ("load", "gives_way"),
+    [("0.10 0.10 0.10 1/90 77\n", True), ("0.10 0.10 0.10 10000/90 77\n", False), ("?", False), (None, False)],
+)
+def test_a_starters_children_give_way_on_a_machine_that_is_not_busy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, load: str | None, gives_way: bool
+) -> None:
+    monkeypatch.setattr(starter_module, "LOAD", str(tmp_path / "loadavg"))
+    if load is not None:
+        (tmp_path / "loadavg").write_text(load)
+    make(lambda arguments, say: {"nice": os.nice(0)}, monkeypatch)
+    with started() as starter:
+        assert (Probing("odd", starter).answer(time.monotonic() + 60)["nice"] > os.nice(0)) == gives_way
+
+
+def test_a_starter_never_takes_a_standard_streams_place() -> None:
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); [os.close(number) for number in (0, 1, 2)]\n"
+        "from nvdiag.host.probe import Probing\nfrom nvdiag.probes.starter import Starter\nimport time\n"
+        "starter = Starter(); probing = Probing('dlopen libc.so.6', starter)\n"
+        "told = probing.answer(time.monotonic() + 60)\n"
+        "os._exit(0 if told.get('library') and not probing.pid else 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(ROOT)], check=False, capture_output=True)
+    assert done.returncode == 0
 
 
 def test_answer_is_the_document(answer: Callable[..., Any]) -> None:
@@ -214,11 +335,11 @@ def test_last_word_counts_even_where_more_was_written_than_is_kept(
     ],
 )
 def test_last_words_are_the_last_whole_line(written: bytes, words: tuple[dict[str, Json], str, float]) -> None:
-    assert child.last_words(written) == words
+    assert last_words(written) == words
 
 
 def test_signals_are_named() -> None:
-    assert (child.signal_name(11), child.signal_name(999)) == ("SIGSEGV", "signal 999")
+    assert (signal_name(11), signal_name(999)) == ("SIGSEGV", "signal 999")
 
 
 def confined(folder: Path, *spared: str) -> dict[str, Any]:
@@ -243,7 +364,7 @@ def confined(folder: Path, *spared: str) -> dict[str, Any]:
         "thread": lambda: os.waitpid(_forked(), 0)[1],
         "unlink": target.unlink,
     }
-    memory = children.memory_file("attempts")
+    memory = memory_file("attempts")
     pid = os.fork()
     if not pid:
         try:

@@ -102,18 +102,25 @@ def test_a_child_that_cannot_be_killed_is_left_behind(fake_gpus: MakeMachine, fr
 
 
 def _hanging_child(parent: int) -> int:
-    """The probe's child that has NVML loaded: a session leader of its own below `parent`."""
+    """The probe's child that has NVML loaded: the leader of a process group, which a child of `parent` has forked."""
     for _ in range(200):
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
-                fields = path.read_text().rpartition(")")[2].split()
+                above, group = _above_and_group(path)
+                above, _ = _above_and_group(Path(f"/proc/{above}/stat"))
             except OSError:
                 continue
             pid = int(path.parent.name)
-            if int(fields[1]) == parent and int(fields[3]) == pid and _maps_fake(path.parent):
+            if above == parent and group == pid and _maps_fake(path.parent):
                 return pid
         time.sleep(0.02)
     raise AssertionError("no probe is hanging")
+
+
+def _above_and_group(stat: Path) -> tuple[int, int]:
+    """The parent and the process group of a process."""
+    _, above, group, *_ = stat.read_text().rpartition(")")[2].split()
+    return int(above), int(group)
 
 
 def _maps_fake(folder: Path) -> bool:

@@ -210,15 +210,15 @@ def test_a_probe_that_cannot_be_killed_holds_no_prolog(fake_gpus: MakeMachine, f
 
 
 def _hanging(machine: rig.Machine) -> int:
-    """The probe's child, a session leader of its own, that has this machine's NVML loaded."""
+    """The probe's child, the leader of a process group, that has this machine's NVML loaded."""
     for _ in range(200):
         for path in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
-                session = int(path.read_text().rpartition(")")[2].split()[3])
-                if session == int(path.parent.name) and f"{machine.libraries}/libnvidia-ml" in (
+                group = int(path.read_text().rpartition(")")[2].split()[2])
+                if group == int(path.parent.name) and f"{machine.libraries}/libnvidia-ml" in (
                     path.with_name("maps").read_text()
                 ):
-                    return session
+                    return group
         time.sleep(0.02)
     raise AssertionError("no probe is hanging")
 
