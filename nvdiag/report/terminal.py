@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Iterator, Sequence
-
-from rich.console import Console
-from rich.text import Text
 
 from nvdiag import __version__
 from nvdiag.facts.reboot import Answer, RebootVerdict
@@ -22,6 +18,7 @@ from nvdiag.report.asks import question
 from nvdiag.report.printable import obeyed_by_nobody, printable
 from nvdiag.report.shown import fact
 from nvdiag.report.stack import Row, rows, status_lines
+from nvdiag.report.styled import Line, coloured, plain
 
 _LABEL_WIDTH = 20
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.INFO: "bold cyan"}
@@ -45,48 +42,37 @@ class Look:
 
 def render(diagnosis: Diagnosis, look: Look, fail_on: Severity = Severity.ERROR, strict: bool = False) -> str:
     """The report as text, with colour only where `look` asks for it."""
-    stream = io.StringIO()
-    console = Console(
-        file=stream,
-        width=max(60, look.width),
-        force_terminal=look.colour,
-        no_color=not look.colour,
-        color_system="standard" if look.colour else None,
-        markup=False,
-        highlight=False,
-        emoji=False,
-    )
-    for line in _lines(diagnosis, look, fail_on, strict):
-        console.print(line, overflow="ignore", no_wrap=True, crop=False, soft_wrap=True)
-    text = "\n".join(line.rstrip() for line in stream.getvalue().split("\n"))
+    lines = _lines(diagnosis, look, fail_on, strict)
+    drawn = coloured(lines, max(60, look.width)) if look.colour else plain(lines)
+    text = "\n".join(line.rstrip() for line in drawn.split("\n"))
     return obeyed_by_nobody(text if look.unicode else text.encode("ascii", "replace").decode("ascii"))
 
 
-def _lines(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) -> Iterator[Text]:
+def _lines(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) -> Iterator[Line]:
     yield from _heading(diagnosis, look)
-    yield Text()
+    yield Line()
     stack = list(_stack(diagnosis, look))
     yield from stack
     for status in status_lines(diagnosis):
         for line in _wrapped(printable(status if look.unicode else status.replace("°", "")), "  ", look, hang=" " * 9):
-            yield Text(line)
+            yield Line(line)
     yield from _reboot(diagnosis, look)
     if stack:
-        yield Text()
+        yield Line()
     yield from _picture(diagnosis, look)
     history, owner = timeline.lines(diagnosis), timeline.belongs_to(diagnosis)
     if owner is None and history:
         yield from _timeline(history, "", look)
-        yield Text()
+        yield Line()
     for ranked in diagnosis.findings:
         yield from _finding(ranked, look, history if ranked.finding.key == owner else ())
-        yield Text()
+        yield Line()
     yield from _open_question(diagnosis, look)
     yield from _untold(diagnosis, look)
     yield from _conclusion(diagnosis, look, fail_on, strict)
 
 
-def _heading(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+def _heading(diagnosis: Diagnosis, look: Look) -> Iterator[Line]:
     kernel, distribution = fact(diagnosis.facts, RunningKernel), fact(diagnosis.facts, Distribution)
     words = [f"nvdiag {__version__}"]
     if diagnosis.source.kind != "live":
@@ -97,10 +83,10 @@ def _heading(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
     if isinstance(kernel, RunningKernel):
         words.append(f"kernel {kernel.release}")
     for line in _wrapped(printable(", ".join(words)), "", look):
-        yield Text(line, style="bold")
+        yield Line(line, style="bold")
 
 
-def _stack(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+def _stack(diagnosis: Diagnosis, look: Look) -> Iterator[Line]:
     marks = _MARKS if look.unicode else _ASCII_MARKS
     before: Row | None = None
     shown = rows(diagnosis)
@@ -108,9 +94,9 @@ def _stack(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
         shown = [row for row in shown if row.told and row.mark != "skipped"]
     for row in shown:
         if row.release and before and before.release and row.release != before.release:
-            yield Text("  ≠" if look.unicode else "  #", style="bold red")
+            yield Line("  ≠" if look.unicode else "  #", style="bold red")
         label = "" if before and before.layer is row.layer else row.layer.value
-        text = Text("  ")
+        text = Line("  ")
         text.append(marks.get(row.mark, " "), style=_MARK_STYLES.get(row.mark, ""))
         text.append(f" {label:<{_LABEL_WIDTH}}")
         yield from _value(text, row, look)
@@ -119,35 +105,35 @@ def _stack(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
             before = Row(layer=row.layer, value=row.value, release=before.release)
 
 
-def _reboot(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+def _reboot(diagnosis: Diagnosis, look: Look) -> Iterator[Line]:
     """What a reboot does, where something is wrong that one might end or bring."""
     verdict = fact(diagnosis.facts, RebootVerdict)
     if isinstance(verdict, Unknown) or (verdict.well and verdict.answer is not Answer.BREAKS):
         return
     mark = {Answer.FIXES: "ok", Answer.CANNOT_TELL: "unsure"}.get(verdict.answer, "bad")
     row = Row(layer=Layer.NEXT_BOOT_MODULE, value=f"{verdict.answer.value}: {verdict.reasons[0].why.value}")
-    text = Text("  ")
+    text = Line("  ")
     text.append((_MARKS if look.unicode else _ASCII_MARKS)[mark], style=_MARK_STYLES[mark])
     text.append(f" {'a reboot':<{_LABEL_WIDTH}}")
     yield from _value(text, row, look)
 
 
-def _picture(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+def _picture(diagnosis: Diagnosis, look: Look) -> Iterator[Line]:
     """Library by library what a program gets that was asked about by name."""
     for program, lines in cuda_picture.in_full(diagnosis).items():
         for line in _wrapped(f"{printable(program)} gets of CUDA's libraries:", "", look, hang="  "):
-            yield Text(line, style="bold")
+            yield Line(line, style="bold")
         for one in lines:
             words = "  ".join(part for part in (one.version, printable(one.rule)) if part)
             for line in _wrapped(words, f"  {printable(one.soname):<24} ", look, hang=" " * 27):
-                yield Text(line)
+                yield Line(line)
             for below in one.below:
                 for line in _wrapped(printable(below), "      ", look):
-                    yield Text(line, style="dim")
-        yield Text()
+                    yield Line(line, style="dim")
+        yield Line()
 
 
-def _value(text: Text, row: Row, look: Look) -> Iterator[Text]:
+def _value(text: Line, row: Row, look: Look) -> Iterator[Line]:
     """The value and where it was read, on one line where that fits, else the source below."""
     indent = " " * (_LABEL_WIDTH + 4)
     value, source = printable(row.value), printable(row.source)
@@ -161,33 +147,33 @@ def _value(text: Text, row: Row, look: Look) -> Iterator[Text]:
     text.append(first[len(indent) :])
     yield text
     for line in more:
-        yield Text(line)
+        yield Line(line)
     if source:
         for line in _wrapped(source, indent, look):
-            yield Text(line, style="dim")
+            yield Line(line, style="dim")
 
 
-def _finding(ranked: Ranked, look: Look, history: Sequence[timeline.Line]) -> Iterator[Text]:
+def _finding(ranked: Ranked, look: Look, history: Sequence[timeline.Line]) -> Iterator[Line]:
     finding = ranked.finding
     indent = "  " if ranked.caused_by else ""
     sure = "" if finding.confidence is Confidence.CERTAIN else f" ({finding.confidence.value})"
     code = f"{finding.severity.value}[{finding.id}]{sure}: "
     first, *more = _wrapped(code + printable(finding.title), indent, look, hang="  ")
-    head = Text(first)
+    head = Line(first)
     head.stylize(_STYLES[finding.severity], len(indent), len(indent) + len(code) - 2)
     head.stylize("bold", min(len(first), len(indent) + len(code) - 2))
     yield head
     for line in more:
-        yield Text(line, style="bold")
+        yield Line(line, style="bold")
     if ranked.caused_by:
         lead = f"{indent}  {'└ ' if look.unicode else ''}"
         for line in _wrapped(f"follows from {printable(ranked.caused_by)}", lead, look):
-            yield Text(line, style="dim")
+            yield Line(line, style="dim")
     for one in finding.evidence:
         yield from _evidence(one, indent, look)
     if finding.detail:
         for line in _wrapped(printable(finding.detail), f"{indent}  = ", look, hang=" " * (len(indent) + 4)):
-            yield Text(line)
+            yield Line(line)
     yield from _timeline(history, indent, look)
     if ranked.caused_by:
         return
@@ -195,57 +181,57 @@ def _finding(ranked: Ranked, look: Look, history: Sequence[timeline.Line]) -> It
         yield from _remedy(remedy, indent, look)
     note = f"{finding.kind.value}; nvdiag explain {finding.id}"
     for line in _wrapped(note, f"{indent}  note: ", look):
-        yield Text(line, style="dim")
+        yield Line(line, style="dim")
 
 
-def _evidence(one: Evidence, indent: str, look: Look) -> Iterator[Text]:
+def _evidence(one: Evidence, indent: str, look: Look) -> Iterator[Line]:
     arrow = f"{indent}  --> "
     source, excerpt = printable(one.source), printable(one.excerpt)
     if len(arrow) + len(source) + 2 + len(excerpt) <= look.width:
-        text = Text()
+        text = Line()
         text.append(arrow, style="blue")
         text.append(f"{source}: ", style="dim")
         text.append(excerpt, style="")
         yield text
         return
     for number, line in enumerate(_wrapped(f"{source}:", arrow, look)):
-        text = Text(line)
+        text = Line(line)
         text.stylize("dim", len(arrow))
         if number == 0:
             text.stylize("blue", 0, len(arrow))
         yield text
     for line in _wrapped(excerpt, " " * len(arrow), look):
-        yield Text(line)
+        yield Line(line)
 
 
-def _timeline(history: Sequence[timeline.Line], indent: str, look: Look) -> Iterator[Text]:
+def _timeline(history: Sequence[timeline.Line], indent: str, look: Look) -> Iterator[Line]:
     """What happened when, oldest first."""
     lead = f"{indent}  since: "
     for line in history:
         start = f"{lead}{line.when}  " if line.when else lead
         for text in _wrapped(printable(line.words), printable(start), look, hang=" " * len(start)):
-            yield Text(text)
+            yield Line(text)
         lead = " " * len(lead)
 
 
-def _remedy(remedy: Remedy, indent: str, look: Look) -> Iterator[Text]:
+def _remedy(remedy: Remedy, indent: str, look: Look) -> Iterator[Line]:
     label = f"{indent}  fix: "
     marks = sentences.marks(remedy)
     tail = f" [{marks}]" if marks else ""
     first, *more = _wrapped(printable(remedy.summary) + tail, label, look, hang=" " * len(label))
-    head = Text(first)
+    head = Line(first)
     head.stylize("bold green", len(indent), len(label))
     yield head
     for line in more:
-        yield Text(line)
+        yield Line(line)
     for command in remedy.commands:
-        yield Text(f"{' ' * len(label)}  {printable(command)}", style="cyan")
+        yield Line(f"{' ' * len(label)}  {printable(command)}", style="cyan")
     if remedy.prediction:
         for line in _wrapped(printable(remedy.prediction), " " * len(label), look):
-            yield Text(line, style="italic" if look.colour else "")
+            yield Line(line, style="italic" if look.colour else "")
 
 
-def _open_question(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+def _open_question(diagnosis: Diagnosis, look: Look) -> Iterator[Line]:
     """Where a text supports no cause: what it is also seen with, and what to paste next."""
     asked = question(diagnosis)
     if asked is None or not asked.asks:
@@ -255,33 +241,33 @@ def _open_question(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
     else:
         words = "the text holds no message that decides anything"
     for line in _wrapped(words, "", look, hang="  "):
-        yield Text(line, style="bold")
-    yield Text("add what these print, the most telling first:")
+        yield Line(line, style="bold")
+    yield Line("add what these print, the most telling first:")
     for one in asked.asks:
-        yield Text(f"  $ {printable(one.command)}", style="cyan")
+        yield Line(f"  $ {printable(one.command)}", style="cyan")
         for line in _wrapped(one.shows, "      ", look):
-            yield Text(line)
-    yield Text()
+            yield Line(line)
+    yield Line()
 
 
-def _untold(diagnosis: Diagnosis, look: Look) -> Iterator[Text]:
+def _untold(diagnosis: Diagnosis, look: Look) -> Iterator[Line]:
     """Every check that did not judge, by its reason."""
     unjudged = list(untold.unjudged(diagnosis, verbose=look.verbose))
     if unjudged:
-        yield Text("could not be judged:", style="magenta")
+        yield Line("could not be judged:", style="magenta")
         for words in unjudged:
             for line in _wrapped(words, "  - ", look, hang="    "):
-                yield Text(line, style="magenta")
-        yield Text()
+                yield Line(line, style="magenta")
+        yield Line()
     not_asked = list(untold.not_asked(diagnosis, verbose=look.verbose))
     for words in not_asked:
         for line in _wrapped(words, "", look, hang="    " if words.startswith(" ") else "  "):
-            yield Text(line, style="dim")
+            yield Line(line, style="dim")
     if not_asked:
-        yield Text()
+        yield Line()
 
 
-def _conclusion(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) -> Iterator[Text]:
+def _conclusion(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: bool) -> Iterator[Line]:
     verdict = diagnosis.verdict(fail_on, strict)
     style = {Verdict.HEALTHY: "bold green", Verdict.PROBLEMS: "bold red", Verdict.INCONCLUSIVE: "bold magenta"}[verdict]
     words = (
@@ -289,7 +275,7 @@ def _conclusion(diagnosis: Diagnosis, look: Look, fail_on: Severity, strict: boo
         f" exit code {diagnosis.exit_code(fail_on, strict)}"
     )
     for line in _wrapped(words, "", look, hang="  "):
-        yield Text(line, style=style)
+        yield Line(line, style=style)
 
 
 def _wrapped(text: str, lead: str, look: Look, hang: str | None = None) -> list[str]:

@@ -417,11 +417,14 @@ def test_a_full_disk_leaves_the_old_report_and_no_temporary_file(
 # What is imported
 
 
-def test_the_json_report_imports_nothing_dear(broken: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "own"), [("json", "as_json"), ("github", "github"), ("terminal", "terminal"), ("markdown", "markdown")]
+)
+def test_a_report_imports_nothing_dear(broken: str, tmp_path: Path, form: str, own: str) -> None:
     told = tmp_path / "modules.txt"
     program = (
         "import sys, pathlib\n"
-        f"sys.argv = ['nvdiag', 'check', '--from', {broken!r}, '--format', 'json']\n"
+        f"sys.argv = ['nvdiag', 'check', '--from', {broken!r}, '--format', {form!r}]\n"
         "from nvdiag.cli import run\ncode = run()\n"
         f"pathlib.Path({str(told)!r}).write_text(chr(10).join(sys.modules))\n"
         "sys.exit(code)\n"
@@ -431,15 +434,7 @@ def test_the_json_report_imports_nothing_dear(broken: str, tmp_path: Path) -> No
     )
     assert result.returncode == 1, result.stderr
     imported = told.read_text(encoding="utf-8").split()
-    assert "nvdiag.report.as_json" in imported
-    dear = (
-        "rich",
-        "importlib.metadata",
-        "pynvml",
-        "elftools",
-        "nvdiag.report.terminal",
-        "nvdiag.host.live",
-        "asyncio",
-        "ctypes",
-    )
+    assert f"nvdiag.report.{own}" in imported
+    dear = ("rich", "importlib.metadata", "pynvml", "elftools", "nvdiag.host.live", "asyncio", "ctypes")
     assert [name for name in imported if name.startswith(dear)] == []
+    assert form != "json" or "nvdiag.report.terminal" not in imported
