@@ -25,6 +25,9 @@ _SIGKILL = 9
 FAILED = 70
 """The exit code of a child of which nobody can tell how it ended."""
 
+PATIENCE = 5.0
+"""Seconds that the starter gets to tell how a child ended: on a busy machine it may have to wait itself."""
+
 MAX_OUTPUT = 8 * 1024 * 1024
 """Bytes of a child's output that are kept."""
 
@@ -144,7 +147,7 @@ class Started:
             return wait(self.pid, until)
 
         def code(_: int) -> int:
-            told = starter.code(place, time.monotonic() + GRACE)
+            told = starter.code(place, time.monotonic() + PATIENCE)
             return FAILED if told is None else told
 
         return wait(pid, until, code)

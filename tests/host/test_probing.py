@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -127,6 +128,19 @@ def test_a_starter_that_is_gone_costs_no_answer(monkeypatch: pytest.MonkeyPatch,
             time.sleep(0.001)
         probing = probing or Probing("odd", starter)
         assert probing.answer(time.monotonic() + 60) == {"a": 1}
+
+
+def test_a_starter_that_is_late_to_tell_of_an_end_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    make(lambda arguments, say: sys.exit(3), monkeypatch)
+    with started() as starter:
+        probing = Probing("odd", starter)
+        pid = starter.pid(0, time.monotonic() + 60)
+        os.kill(starter.process, signal.SIGSTOP)
+        assert pid is not None
+        while children.process_state(pid) != "Z":
+            time.sleep(0.001)
+        threading.Timer(2 * children.GRACE, os.kill, (starter.process, signal.SIGCONT)).start()
+        assert probing.answer(time.monotonic() + 60)["exit"] == 70
 
 
 def test_a_starter_that_can_fork_no_more_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
