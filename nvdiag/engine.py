@@ -111,23 +111,14 @@ def made_of(kinds: Iterable[type[Any]]) -> dict[type[Any], bool]:
     def waits(kind: type[Any]) -> bool:
         if kind not in known:
             known[kind] = False  # of a fact that depends on itself
-            parts = _parts(kind)
-            known[kind] = any([getattr(kind, "waits_for_child", False), *map(waits, parts)])
+            collect = getattr(kind, "collect", None)
+            parts = wanted(collect).values() if collect is not None else ()
+            known[kind] = any([getattr(kind, "waits_for_child", False), *(waits(kinds[0]) for kinds in parts)])
         return known[kind]
 
     for kind in kinds:
         waits(kind)
     return known
-
-
-def _parts(kind: type[Any]) -> tuple[type[Any], ...]:
-    if kind not in _PARTS:
-        collect = getattr(kind, "collect", None)
-        _PARTS[kind] = () if collect is None else tuple(kinds[0] for kinds in wanted(collect).values())
-    return _PARTS[kind]
-
-
-_PARTS: dict[type[Any], tuple[type[Any], ...]] = {}
 
 
 class Facts(dict[type[Any], Any]):
@@ -156,8 +147,8 @@ class Facts(dict[type[Any], Any]):
         missing = [
             value for name, value in arguments.items() if isinstance(value, Unknown) and Unknown not in kinds[name]
         ]
-        if missing:  # a question that does not arise is no open question, whatever else is not known
-            raise next((why for why in missing if isinstance(why, NotApplicable)), missing[0])
+        if (why := _first(missing)) is not None:
+            raise why
         return function(**arguments)
 
     def gather(self, kinds: Iterable[type[Any]], *, waiting: bool) -> None:
@@ -169,8 +160,12 @@ class Facts(dict[type[Any], Any]):
 
     def missing(self, needs: Sequence[str]) -> Unknown | None:
         """Why a check with these needs is not called: its question does not arise, or something is not known."""
-        missing = [value for name in needs if isinstance(value := self[fact_named(name)], Unknown)]
-        return next((why for why in missing if isinstance(why, NotApplicable)), missing[0] if missing else None)
+        return _first([value for name in needs if isinstance(value := self[fact_named(name)], Unknown)])
+
+
+def _first(missing: Sequence[Unknown]) -> Unknown | None:
+    """A question that does not arise is no open question, whatever else is not known."""
+    return next((why for why in missing if isinstance(why, NotApplicable)), missing[0] if missing else None)
 
 
 def diagnose(
@@ -184,9 +179,10 @@ def diagnose(
     needed = [*map(fact_named, dict.fromkeys(name for one in checks for name in one.needs)), *also]
     facts.gather(needed, waiting=False)
     together = dict.fromkeys(one.needs for one in checks)
-    ready = {needs for needs in together if all(map(facts.__contains__, map(fact_named, needs)))}
+    ready = [needs for needs in together if all(fact_named(name) in facts for name in needs)]
+    fit = {needs for needs in ready if facts.missing(needs) is None}
     for one in checks:
-        if one.needs in ready and facts.missing(one.needs) is None:
+        if one.needs in fit:
             one.function  # noqa: B018 - its module is imported while the children are at work
     facts.gather(needed, waiting=True)
     reasons = {needs: facts.missing(needs) for needs in together}

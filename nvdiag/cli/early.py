@@ -1,8 +1,8 @@
 """Starting the children that a check waits for before anything else is imported.
 
 A plain `nvdiag check` waits for NVML, whose child takes about as long as importing click and the checks. So the child
-is forked first, and the parent imports while it works; likewise the children that are wanted where module and libraries
-do not fit. A command line that turns out to be wrong costs nothing: the children only look.
+is started first, and the parent imports while it works; likewise the children that are wanted where the module and the
+libraries do not fit. A command line that turns out to be wrong costs nothing: the children only look.
 """
 
 from __future__ import annotations

@@ -100,7 +100,9 @@ class Starter:
 
 
 def spawned(argv: Sequence[str], env: Mapping[str, str], out: int, err: int) -> int:
-    """Start a program without a shell and without standard input; its process id. OSError if it cannot start.
+    """Start a program without a shell and without standard input, in a process group of its own; its process id.
+
+    OSError if it cannot start.
 
     posix_spawn costs a fraction of what importing and using subprocess does, and nothing of subprocess is missed here.
     """

@@ -37,6 +37,7 @@ def coloured(lines: Iterable[Line], width: int) -> str:
         file=stream,
         width=width,
         force_terminal=True,
+        no_color=False,
         color_system="standard",
         markup=False,
         highlight=False,
